@@ -1,0 +1,1 @@
+"""The hybrid itself: guard, retrieve, prompt, generate, cite."""

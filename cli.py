@@ -1,0 +1,292 @@
+"""`freshtune`: the front door. Thin: every command reads params.yaml, calls one function of a room, and prints."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from contracts import paths
+from contracts.errors import FreshtuneError
+from contracts.params import load_params
+
+app = typer.Typer(
+    help="Keep an assistant true (changing facts are retrieved) and in voice (behaviour is trained), and prove both.\n\n"
+    "Commands run at the root of a project, the folder with params.yaml. Start with: freshtune retrain",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(
+    help="Data under DVC, and the way back to what an earlier run was made of.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, for machines.")]
+
+
+def _told(command: Callable[P, R]) -> Callable[P, R]:
+    """A mistake of the user's becomes a message and an exit code; Ctrl-C becomes 130."""
+
+    @wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except FreshtuneError as error:
+            typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.secho("stopped; run the same command again to go on", fg="yellow", err=True)
+            raise typer.Exit(130) from None
+
+    return told
+
+
+@app.command()
+@_told
+def retrain(
+    params_file: Annotated[
+        Path | None, typer.Option("--params", help="Run another params file, as a project of its own.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Where that project lies [.freshtune/projects/NAME].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring everything up to date: snapshot, stale stages, report card.
+
+    Rebuilds only what changed. Validated pairs become a model, documents an index, both together a Bento, and the four arms
+    say whether it may ship. Stop it at any time; the next run goes on where it stopped.
+    """
+    if params_file:
+        import os
+
+        from flows.project import default_directory, project
+
+        os.chdir(project(into or default_directory(params_file), params_file))
+    from rich.console import Console
+
+    from evaluation.report import print_card
+    from flows.retrain import run
+
+    report = run()
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+        return
+    print_card(report, Console())
+    if not report["ran"]:
+        typer.echo("\nnothing changed since the last run: nothing was rebuilt")
+
+
+@app.command()
+@_told
+def reindex(
+    source: Annotated[str | None, typer.Option(help="Read this folder instead of documents.path.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Also when more than retrieval.max_delete_share would go.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the live index up to the documents, at the cost of what changed. Trains nothing."""
+    from dataclasses import asdict
+
+    from flows.reindex import run, summary
+
+    report = run(source, dry_run, allow_mass_delete)
+    typer.echo(json.dumps(asdict(report), ensure_ascii=False) if as_json else summary(report, dry_run))
+
+
+@app.command()
+@_told
+def ask(question: Annotated[str, typer.Argument(help="What a customer would type.")], as_json: Json = False) -> None:
+    """Ask the released assistant one question; prints the answer, its sources, and what it cost."""
+    from assistant.release import open_release
+    from serving.serve import released
+
+    answer = open_release(released(), paths.STORE if paths.STORE.is_dir() else None).answer(question)
+    if as_json:
+        typer.echo(answer.model_dump_json())
+        return
+    typer.echo(answer.text)
+    if answer.sources:
+        typer.echo()
+    cited = {citation.number for citation in answer.citations}
+    for source in answer.sources:
+        mark = "*" if source.number in cited else " "
+        date = f", {source.updated_at}" if source.updated_at else ""
+        typer.echo(f"{mark}[{source.number}] {source.title} > {source.heading} ({source.document}{date})")
+    timings = answer.timings
+    typer.echo(
+        f"\n{answer.route}, release {answer.release}: {timings.total:.0f} ms ({timings.retrieve:.0f} retrieval,"
+        f" {timings.generate:.0f} generation), {answer.prompt_tokens} + {answer.answer_tokens} tokens,"
+        f" confidence {answer.confidence:.2f}"
+    )
+    for problem in answer.problems:
+        typer.secho(f"degraded: {problem}", fg="yellow")
+
+
+@app.command()
+@_told
+def serve(
+    port: Annotated[int | None, typer.Option(help="Instead of serving.port.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Instead of serving.host; beyond loopback a key is required.")
+    ] = None,
+) -> None:
+    """Serve the released Bento: POST /answer, POST /stream, GET /health, a chat page at /. Ctrl-C ends it whole."""
+    from serving.serve import serve as run
+
+    run(load_params(), port=port, host=host)
+
+
+@app.command()
+@_told
+def schedule(
+    port: Annotated[int, typer.Option(help="Of the Prefect server, where one has to be started.")] = 4200,
+) -> None:
+    """Run both flows on the cron of params.yaml until Ctrl-C, with a Prefect server and its UI."""
+    from flows.schedule import run
+
+    run(port)
+
+
+@app.command()
+@_told
+def status(as_json: Json = False) -> None:
+    """Say what is stale and why, which release stands, and how it did."""
+    from flows import graph
+    from flows.retrain import forced, prepare
+
+    prepare()
+    stale = graph.stale() | {name: [reason] for name, reason in forced().items()}
+    receipt = json.loads(paths.RECEIPT.read_text(encoding="utf-8")) if paths.RECEIPT.is_file() else None
+    if as_json:
+        typer.echo(json.dumps({"stale": stale, "release": receipt}, ensure_ascii=False))
+        return
+    for name in graph.stages():
+        typer.echo(f"{name:16}{'; '.join(stale[name]) if name in stale else 'up to date'}")
+    if receipt is None:
+        typer.echo("no release yet: run `freshtune retrain`")
+    elif receipt["blocked"]:
+        typer.echo(f"the last release was blocked: {receipt['blocked']}")
+    else:
+        typer.echo(f"release {receipt['tag']} ({receipt['mode']})")
+
+
+@app.command(hidden=True)
+@_told
+def stage(
+    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, without its @behaviour.")],
+    behaviour: Annotated[str | None, typer.Option(help="For the stages that run once for each.")] = None,
+) -> None:
+    """Run one stage in this process. dvc.yaml calls this; people type `dvc repro` or `freshtune retrain`."""
+    params = load_params()
+    match name:
+        case "base":
+            from training.stages import base
+
+            base(params)
+        case "audit":
+            from retrieval.stages import audit
+
+            audit(params)
+        case "validate":
+            from validation.stages import validate
+
+            validate(params)
+        case "train" | "merge":
+            import training.stages
+
+            if behaviour not in params.behaviours:
+                raise typer.BadParameter(f"--behaviour must be one of {', '.join(params.behaviours)}")
+            getattr(training.stages, name)(params, behaviour)
+        case "index":
+            from retrieval.stages import index
+
+            index(params)
+        case "evaluate":
+            from evaluation.stages import evaluate
+
+            evaluate(params)
+        case "package":
+            from serving.stages import package
+
+            package(params)
+        case _:
+            raise typer.BadParameter(f"{name} is no stage: see dvc.yaml")
+
+
+@data_app.command("add")
+@_told
+def data_add(path: Annotated[Path, typer.Argument(help="A file or folder that git does not track.")]) -> None:
+    """Put data under DVC; leaves a pointer (PATH.dvc) for git."""
+    from flows.data import add
+
+    pointer = add(path)
+    typer.echo(f"{path} is under DVC; commit its pointer: git add {pointer}")
+
+
+@data_app.command("log")
+@_told
+def data_log(as_json: Json = False) -> None:
+    """List the snapshots of runs, the latest first, with what changed before each."""
+    from dataclasses import asdict
+
+    from flows.snapshot import log
+
+    snapshots = log()
+    if as_json:
+        typer.echo(json.dumps([asdict(snapshot) for snapshot in snapshots], ensure_ascii=False))
+        return
+    for snapshot in snapshots:
+        typer.echo(f"{snapshot.run}  {snapshot.commit[:12]}  {snapshot.made_at}")
+        for note in snapshot.notes:
+            typer.echo(f"    {note}")
+    if not snapshots:
+        typer.echo("no snapshots yet: `freshtune retrain` makes one before and after each run")
+
+
+@data_app.command("restore")
+@_told
+def data_restore(
+    run: Annotated[str, typer.Argument(help="A run of `freshtune data log`, or `latest`.")],
+    wanted: Annotated[list[str] | None, typer.Argument(help="Paths to bring back [data params.yaml].")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also over files with changes that git does not hold.")
+    ] = False,
+) -> None:
+    """Bring the data and params of an earlier run back; the present state is snapshotted first."""
+    from flows.data import restore
+
+    restored = restore(run, wanted or (), force)
+    typer.echo(
+        f"restored from {restored.run}: {len(restored.written)} files written, {len(restored.removed)} removed;"
+        f" what stood here before is snapshot {restored.kept}"
+    )
+
+
+@data_app.command("push")
+@_told
+def data_push(remote: Annotated[str, typer.Option(help="Instead of DVC's default remote.")] = "") -> None:
+    """Send what is under DVC to a remote."""
+    from flows.data import push
+
+    typer.echo(push(remote))
+
+
+@data_app.command("pull")
+@_told
+def data_pull(remote: Annotated[str, typer.Option(help="Instead of DVC's default remote.")] = "") -> None:
+    """Fetch what is under DVC from a remote."""
+    from flows.data import pull
+
+    typer.echo(pull(remote))
+
+
+if __name__ == "__main__":
+    sys.exit(app())

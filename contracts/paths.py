@@ -1,0 +1,42 @@
+"""Where things lie in a project directory. All relative: every command runs at the project's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+# Outputs of dvc.yaml's stages.
+MODELS = Path("models")
+BASE = MODELS / "base"
+ADAPTERS = MODELS / "adapters"
+MERGED = MODELS / "merged"
+VALIDATED = Path("data/validated")
+REPORTS = Path("reports")
+AUDIT = REPORTS / "audit.json"
+VALIDATION = REPORTS / "validation"
+VERDICT = VALIDATION / "verdict.json"
+INDEX = REPORTS / "index.json"
+EVALUATION = REPORTS / "evaluation"
+RECEIPT = REPORTS / "package.json"
+
+# Written by the retrain flow, from the outputs above.
+REPORT_JSON = REPORTS / "report.json"
+REPORT_HTML = REPORTS / "report.html"
+
+# Live state that DVC must not own: stores, caches, checkpoints, locks. Ignored by git.
+STATE = Path(".freshtune")
+STORE = STATE / "lancedb"
+EMBEDDINGS = STATE / "embeddings"
+CHECKPOINTS = STATE / "checkpoints"
+LOCK = STATE / "writer.lock"
+RUNS = STATE / "runs"
+BENTOS = STATE / "bentoml"
+
+
+def adapter(behaviour: str) -> Path:
+    """The adapter of one behaviour, with training.json beside the weights."""
+    return ADAPTERS / behaviour
+
+
+def merged(behaviour: str) -> Path:
+    """The merged model of one behaviour, with merge.json beside the weights."""
+    return MERGED / behaviour

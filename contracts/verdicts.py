@@ -1,0 +1,149 @@
+"""The small JSON files with which one room tells the next what it found. A refusal is a verdict, not an exit code."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class VolatileFact(_File):
+    """A fact that stands in a volatile document now. `subject` are the words its sentence and heading are about."""
+
+    document: str
+    heading: str
+    sentence: str
+    kind: str
+    value: str
+    unit: str
+    subject: list[str]
+
+
+class DocumentAudit(_File):
+    """How one document moves. `changes` counts edits of its text; `changed_at` their ISO dates."""
+
+    document: str
+    title: str
+    volatile: bool
+    reason: str
+    changes: int
+    changes_per_month: float
+    facts_moved: int
+    changed_at: list[str] = Field(default_factory=list)
+
+
+class AuditVerdict(_File):
+    """Written by `audit`, read by `validate`: which documents are volatile, and the facts they hold."""
+
+    since: str | None
+    until: str | None
+    documents: list[DocumentAudit]
+    facts: list[VolatileFact]
+
+
+class BehaviourVerdict(_File):
+    """May this behaviour be taught? `funnel` maps each step to the rows that are left after it, in order."""
+
+    behaviour: str
+    verdict: Literal["refused", "limited", "ready"]
+    advice: str
+    funnel: dict[str, int]
+    rules: dict[str, int]
+    train_rows: int
+    eval_rows: int
+    grounded_rows: int
+
+
+class ValidationVerdict(_File):
+    """Written by `validate`."""
+
+    behaviours: list[BehaviourVerdict]
+    quarantined: int
+
+
+class TrainingRecord(_File):
+    """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty."""
+
+    behaviour: str
+    skipped: str = ""
+    backend: str = ""
+    reason: str = ""
+    base: str = ""
+    compute_dtype: str = ""
+    rows: int = 0
+    truncated_rows: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    trainable_share: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    peak_memory_gib: float = 0.0
+    loss: list[tuple[int, float]] = Field(default_factory=list)
+    eval_loss_base: float | None = None
+    eval_loss: float | None = None
+
+
+class MergeRecord(_File):
+    """merge.json, beside a merged model: the proof of law 4. `skipped` as in TrainingRecord."""
+
+    behaviour: str
+    skipped: str = ""
+    dtype: str = ""
+    rows: int = 0
+    logit_difference: float = 0.0
+    argmax_agreement: float = 0.0
+    perplexity_adapter: float = 0.0
+    perplexity_merged: float = 0.0
+    perplexity_base: float = 0.0
+    difference_from_base: float = 0.0
+
+
+class IndexRecord(_File):
+    """index.json: the content every store is reconciled to. `records` maps a document to its chunks' record hashes."""
+
+    fingerprint_id: str
+    fingerprint: dict[str, str | int]
+    content: str
+    documents: int
+    chunks: int
+    records: dict[str, list[str]]
+
+
+class Estimate(_File):
+    """A mean with its 95% bootstrap interval over `n` items; all None when nothing could be measured."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class GateResult(_File):
+    """One gate: `value` against `bound`; `passed` is None when it does not apply to this release."""
+
+    name: str
+    passed: bool | None
+    value: float | None
+    bound: float | None
+    detail: str
+
+
+class EvaluationVerdict(_File):
+    """evaluation.json: arms × metrics, the gates, and which arm ships.
+
+    `by_category` is task success by category and arm; `differences` the paired ones, such as "hybrid-rag".
+    """
+
+    mode: Literal["hybrid", "rag-only"]
+    arm: Literal["rag", "hybrid"]
+    reason: str
+    arms: dict[str, dict[str, Estimate]]
+    by_category: dict[str, dict[str, Estimate]]
+    differences: dict[str, Estimate] = Field(default_factory=dict)
+    gates: list[GateResult]
+    passed: bool
+    index_content: str
+    eval_loss: dict[str, float]

@@ -1,0 +1,55 @@
+"""The stage `package`: what was proved becomes a Bento, what was not becomes a receipt that says why."""
+
+import tempfile
+from pathlib import Path
+
+from contracts import paths
+from contracts.files import read_json, write_json
+from contracts.params import Params
+from contracts.verdicts import EvaluationVerdict
+
+
+def package(params: Params) -> None:
+    """Build the Bento of the evaluated release, unless the same one stands in the BentoML store already.
+
+    A release that a gate blocks is not built; the receipt (reports/package.json) says which gate, and the stage
+    still succeeds.
+
+    Raises:
+        ReleaseError: the parts do not fit together, or BentoML refused to build.
+        BusyError: the disk has no room for it, or a reindex is writing to the store.
+    """
+    verdict = EvaluationVerdict.model_validate(read_json(paths.EVALUATION / "evaluation.json"))
+    receipt: dict[str, object] = {
+        "tag": "",
+        "path": "",
+        "release": "",
+        "mode": verdict.mode,
+        "blocked": "",
+        "size_mib": 0.0,
+    }
+    if verdict.passed:
+        receipt |= _build(params, verdict)
+    else:
+        failed = [f"{gate.name}: {gate.detail}" for gate in verdict.gates if gate.passed is False]
+        receipt["blocked"] = "; ".join(failed) or verdict.reason
+    write_json(paths.RECEIPT, receipt)
+
+
+def _build(params: Params, verdict: EvaluationVerdict) -> dict[str, object]:
+    from serving import bento
+    from serving.assemble import assemble
+
+    # Outside the project: BentoML takes everything below the directory that it builds.
+    with tempfile.TemporaryDirectory(prefix="freshtune-package-") as staging:
+        root = Path(staging)
+        release = assemble(params, verdict, root / "release", bento.program_hash())
+        tag = f"{params.project}:{release.id}"
+        built = bento.standing(tag) or bento.build(params.project, release.id, root)
+    # The path is relative to the store: where that is differs between machines.
+    return {
+        "tag": tag,
+        "path": f"bentos/{params.project}/{release.id}",
+        "release": release.id,
+        "size_mib": round(bento.size_bytes(Path(built.path)) / 2**20, 1),
+    }

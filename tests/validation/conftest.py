@@ -1,0 +1,69 @@
+"""Rows and projects small enough to read in a test."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.files import write_json, write_jsonl
+from contracts.pairs import Message, Pair, Passage
+from contracts.params import Params, load_params
+from validation.frame import to_frame
+from validation.read import Row
+from validation.rules import RULES, Context
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Chat = dict[str, Any]
+
+
+def _row(line: int, chat: Chat) -> Row:
+    messages = chat.get("messages") or [("user", chat["prompt"]), ("assistant", chat["answer"])]
+    pair = Pair(
+        id=chat.get("id", f"row-{line}"),
+        behaviour="support",
+        passages=[Passage(text=text) for text in chat.get("passages", [])],
+        messages=[Message(role=role, content=content) for role, content in messages],
+    )
+    return Row(pair.id, "pairs.jsonl", line, pair.model_dump(), pair)
+
+
+@pytest.fixture
+def caught() -> Callable[..., dict[str, str]]:
+    """Apply one rule to rows given as {prompt, answer, passages, messages, id}: {id: reason} of those that fail."""
+
+    def apply(code: str, *chats: Chat, **context: Any) -> dict[str, str]:
+        frame = to_frame([_row(n, chat) for n, chat in enumerate(chats, start=1)])
+        reasons = RULES[code].check(frame, Context("support", **context))
+        return {frame.at[index, "id"]: reason for index, reason in reasons.items()}
+
+    return apply
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
+    """Write a project into tmp_path, go there and return its params; `rows` are those of pairs.jsonl."""
+    monkeypatch.chdir(tmp_path)
+
+    def build(rows: list[dict[str, Any]], *, facts: list[dict[str, Any]] | None = None, **sections: Any) -> Params:
+        raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        raw["pairs"] = {"support": {"files": ["pairs.jsonl"]}}
+        for name, changes in sections.items():
+            raw[name] |= changes
+        Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+        write_jsonl(Path("pairs.jsonl"), rows)
+        golden = {"id": "g-1", "category": "factual", "question": "Where is the moon?", "reference": "Up."}
+        write_jsonl(Path(raw["evaluation"]["golden"]), [golden])
+        write_json(Path("reports/audit.json"), {"since": None, "until": None, "documents": [], "facts": facts or []})
+        return load_params()
+
+    return build
+
+
+@pytest.fixture
+def lines_of() -> Callable[[str], list[dict[str, Any]]]:
+    """The objects of a JSONL file."""
+    return lambda path: [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,97 @@
+"""How a four-bit base with a fresh LoRA adapter is made: by peft anywhere, by unsloth on a GPU. Nothing else differs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from contracts.errors import ModelError
+from contracts.params import Training
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+Backend = Literal["peft", "unsloth"]
+
+
+def choose_backend(setting: Literal["auto", "peft", "unsloth"]) -> tuple[Backend, str]:
+    """The backend to use and, in a few words, why.
+
+    Raises:
+        ModelError: unsloth was asked for where there is no GPU.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if setting == "unsloth" and not gpu:
+        raise ModelError("training.backend is unsloth, which needs a GPU and finds none: set it to auto or peft")
+    if setting != "auto":
+        return setting, f"training.backend is {setting}"
+    return ("unsloth", "a GPU is here") if gpu else ("peft", "no GPU is here")
+
+
+def load_for_training(backend: Backend, base: Path, training: Training, compute_dtype: str, seed: int) -> "PeftModel":
+    """The base in NF4 with double quantisation (QLoRA, arXiv 2305.14314) and a fresh LoRA adapter on it.
+
+    Raises:
+        ModelError: a LoRA target matches no layer.
+    """
+    from transformers import set_seed
+
+    set_seed(seed)
+    return (_with_unsloth if backend == "unsloth" else _with_peft)(base, training, compute_dtype, seed)
+
+
+def _with_peft(base: Path, training: Training, compute_dtype: str, seed: int) -> "PeftModel":
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    gpu = torch.cuda.is_available()
+    dtype = getattr(torch, compute_dtype)
+    model = AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=dtype,
+        device_map={"": 0 if gpu else "cpu"},
+        trust_remote_code=False,
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        ),
+    )
+    lora = training.lora
+    targets: Any = lora.targets
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise _no_such_target(training, error) from error
+
+
+def _with_unsloth(base: Path, training: Training, compute_dtype: str, seed: int) -> "PeftModel":
+    import torch
+    import unsloth  # patches transformers and trl when imported: first, and only here
+
+    model, _ = unsloth.FastLanguageModel.from_pretrained(
+        str(base), max_seq_length=training.max_length, dtype=getattr(torch, compute_dtype), load_in_4bit=True
+    )
+    lora = training.lora
+    linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    try:
+        return unsloth.FastLanguageModel.get_peft_model(
+            model,
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=linear if lora.targets == "all-linear" else lora.targets,
+            use_gradient_checkpointing="unsloth",
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise _no_such_target(training, error) from error
+
+
+def _no_such_target(training: Training, error: Exception) -> ModelError:
+    return ModelError(
+        f"training.lora.targets is {training.lora.targets} and cannot be applied to this base ({str(error).splitlines()[0]}):"
+        " name layers of the model, or all-linear"
+    )

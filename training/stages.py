@@ -1,0 +1,64 @@
+"""The stages of dvc.yaml that this room runs."""
+
+import shutil
+
+from contracts import paths
+from contracts.files import write_json
+from contracts.params import Params
+from contracts.verdicts import MergeRecord, TrainingRecord
+from training.encode import read_pairs
+
+TRAINING_RECORD = "training.json"
+MERGE_RECORD = "merge.json"
+
+
+def base(params: Params) -> None:
+    """Write the base model to models/base."""
+    from training.base import write_base
+
+    source = write_base(params.base_model, paths.BASE)
+    print(f"{params.base_model} ({source.kind}, revision {source.revision}) is in {paths.BASE}")
+
+
+def train(params: Params, behaviour: str) -> TrainingRecord:
+    """Train the adapter of one behaviour on its accepted pairs, or record why there is none."""
+    out, live = paths.adapter(behaviour), paths.REPORTS / "training" / behaviour
+    rows = read_pairs(paths.VALIDATED / behaviour / "train.jsonl")
+    for folder in (out, live):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    if rows:
+        from training.recipe import train_adapter
+
+        held_out = read_pairs(paths.VALIDATED / behaviour / "eval.jsonl")
+        record = train_adapter(params, behaviour, rows, held_out, out, live)
+        print(
+            f"{record.steps} steps in {record.seconds:.0f} s, held-out loss {record.eval_loss_base} → {record.eval_loss}"
+        )
+    else:
+        record = TrainingRecord(behaviour=behaviour, skipped=f"validation accepted no pairs for {behaviour}")
+        write_json(live / "metrics.json", {"skipped": 1})
+        print(f"nothing to train: {record.skipped}; {paths.VERDICT} says why")
+    write_json(out / TRAINING_RECORD, record.model_dump())
+    return record
+
+
+def merge(params: Params, behaviour: str) -> MergeRecord:
+    """Merge one behaviour's adapter into the base and prove it, or record why there is none."""
+    out, adapter = paths.merged(behaviour), paths.adapter(behaviour)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    if (adapter / "adapter_model.safetensors").is_file():
+        from training.merge import merge_adapter
+
+        folder = paths.VALIDATED / behaviour
+        proof = read_pairs(folder / "eval.jsonl") or read_pairs(folder / "train.jsonl")
+        record = merge_adapter(params, behaviour, paths.BASE, adapter, proof, out)
+        print(
+            f"merged: largest logit difference {record.logit_difference:.2g}, argmax agreement {record.argmax_agreement:.1%}"
+        )
+    else:
+        record = MergeRecord(behaviour=behaviour, skipped="there is no adapter to merge")
+        print(f"nothing to merge: {record.skipped}")
+    write_json(out / MERGE_RECORD, record.model_dump())
+    return record

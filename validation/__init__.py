@@ -1,0 +1,1 @@
+"""May these pairs be taught? Pairs in; train/eval split, quarantine and verdict out."""

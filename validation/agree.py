@@ -1,0 +1,51 @@
+"""Do two answers to one question agree? Polarity, facts, negation and words, in that order."""
+
+import re
+from collections import defaultdict
+
+from contracts.facts import find_facts, sentences, subject_words
+
+_POLARITY = re.compile(r"(?:^|[:;.!?\n])\s*(yes|no)\b(?=\s*[,.;:!\u2013\u2014-])", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|cannot|no longer|neither|nor)\b|n['\u2019]t\b", re.IGNORECASE)
+_LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+
+# Of the words either answer uses. Two wordings of one answer share a fifth and more; strangers share a twentieth.
+_UNRELATED = 0.1
+# As alike as this, and one of them negated: the negation is the difference.
+_ALIKE = 0.5
+
+
+def disagreement(first: str, second: str, house: frozenset[str] = frozenset()) -> str:
+    """Why two answers to the same question cannot both be right, or an empty string.
+
+    `house` are words that the answer format puts into every answer; they say nothing about agreement.
+    """
+    if first.casefold().split() == second.casefold().split():
+        return ""
+    polarities = [match.group(1).lower() if (match := _POLARITY.search(text)) else "" for text in (first, second)]
+    if set(polarities) == {"yes", "no"}:
+        return "one says yes, the other no"
+    values, others = _values(first), _values(second)
+    for kind in sorted(values.keys() & others.keys()):
+        if values[kind].keys().isdisjoint(others[kind]):
+            return f"one says {next(iter(values[kind].values()))!r}, the other {next(iter(others[kind].values()))!r}"
+    words, theirs = subject_words(first) - house, subject_words(second) - house
+    alike = len(words & theirs) / max(1, len(words | theirs))
+    if alike < _UNRELATED:
+        return "they have hardly a word in common"
+    if alike >= _ALIKE and _negated(first) != _negated(second):
+        return "one denies what the other says"
+    return ""
+
+
+def _values(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    """{(kind, unit): {value: as written}} of the facts in `text`; the numbers of a list are none."""
+    values: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for fact in find_facts(_LIST_NUMBER.sub("", text)):
+        values[fact.kind, fact.unit].setdefault(fact.value, fact.text)
+    return values
+
+
+def _negated(text: str) -> bool:
+    """Of the first sentence: what follows is often a next step with negations of its own."""
+    return any(_NEGATION.search(sentence) for _, sentence in list(sentences(text))[:1])
