@@ -1,6 +1,8 @@
 """`freshtune`: the front door. Thin: every command reads params.yaml, calls one function of a room, and prints."""
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -54,7 +56,7 @@ def retrain(
     params_file: Annotated[
         Path | None, typer.Option("--params", help="Run another params file, as a project of its own.")
     ] = None,
-    into: Annotated[Path | None, typer.Option(help="Where that project lies [.freshtune/projects/NAME].")] = None,
+    into: Annotated[Path | None, typer.Option(help="Where that project lies; by default below .freshtune/projects.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring everything up to date: snapshot, stale stages, report card.
@@ -63,8 +65,6 @@ def retrain(
     say whether it may ship. Stop it at any time; the next run goes on where it stopped.
     """
     if params_file:
-        import os
-
         from flows.project import default_directory, project
 
         os.chdir(project(into or default_directory(params_file), params_file))
@@ -185,6 +185,11 @@ def stage(
     behaviour: Annotated[str | None, typer.Option(help="For the stages that run once for each.")] = None,
 ) -> None:
     """Run one stage in this process. dvc.yaml calls this; people type `dvc repro` or `freshtune retrain`."""
+    # torchao and bitsandbytes report at import which of their GPU kernels are missing.
+    for noisy in ("torch.utils._pytree", "bitsandbytes", "bitsandbytes.backends.cpu.ops"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; a log gets lines
     params = load_params()
     match name:
         case "base":
@@ -255,7 +260,7 @@ def data_log(as_json: Json = False) -> None:
 @_told
 def data_restore(
     run: Annotated[str, typer.Argument(help="A run of `freshtune data log`, or `latest`.")],
-    wanted: Annotated[list[str] | None, typer.Argument(help="Paths to bring back [data params.yaml].")] = None,
+    wanted: Annotated[list[str] | None, typer.Argument(help="Paths to bring back; without any: data and params.yaml.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also over files with changes that git does not hold.")
     ] = False,

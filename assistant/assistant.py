@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 from assistant.engine import Engine, Generation
 from contracts.answers import Answer, Citation, Route, Timings
@@ -70,16 +71,17 @@ class Assistant:
             answers += [self._finish(g, found, timings) for g, found in zip(generations, hits, strict=True)]
         return answers
 
-    def stream(self, question: str) -> Iterator[str | Answer]:
+    def stream(self, question: str) -> Generator[str | Answer, None, None]:
         """Yield pieces of text as they come, then the finished Answer. Raises as `answer` does, before the first piece."""
         question = self._checked(question)
         began = time.perf_counter()
         hits = self._retrieve([question])[0]
         retrieved = time.perf_counter()
-        for piece in self.engine.stream(self._prompt(question, hits), self.settings):
-            if isinstance(piece, str):
-                yield piece
-            else:
+        with closing(self.engine.stream(self._prompt(question, hits), self.settings)) as pieces:
+            for piece in pieces:
+                if isinstance(piece, str):
+                    yield piece
+                    continue
                 ended = time.perf_counter()
                 timings = Timings(
                     retrieve=(retrieved - began) * 1000,

@@ -1,13 +1,13 @@
 """Text generation with transformers: batches for evaluation, a stream for people."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaList, TextIteratorStreamer
 
 from contracts.devices import compute_dtype, device
 from contracts.errors import ModelError
@@ -78,24 +78,36 @@ class Engine:
             for ids, scores, length in zip(generated, log_probs, prompt_lengths, strict=True)
         ]
 
-    def stream(self, conversation: list[dict[str, str]], settings: Settings) -> Iterator[str | Generation]:
-        """Yield pieces of text as they are generated, then the finished Generation."""
+    def stream(self, conversation: list[dict[str, str]], settings: Settings) -> Generator[str | Generation, None, None]:
+        """Yield pieces of text as they are generated, then the finished Generation. Closing it ends the generation."""
         inputs = self._inputs([conversation])
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         outcome: dict[str, Any] = {}
+        left = Event()
+
+        def stop(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            return torch.full((ids.shape[0],), left.is_set(), device=ids.device)
 
         @torch.inference_mode()
         def work() -> None:
             try:
-                outcome["ids"] = self.model.generate(**inputs, **self._sampling(settings), streamer=streamer)
+                outcome["ids"] = self.model.generate(
+                    **inputs,
+                    **self._sampling(settings),
+                    streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([stop]),
+                )
             except BaseException as error:
                 outcome["error"] = error
                 streamer.end()
 
         thread = Thread(target=work, daemon=True)
         thread.start()
-        yield from (piece for piece in streamer if piece)
-        thread.join()
+        try:
+            yield from (piece for piece in streamer if piece)
+        finally:
+            left.set()
+            thread.join()
         if error := outcome.get("error"):
             raise error
         prompt_length = inputs["input_ids"].shape[1]

@@ -37,16 +37,11 @@ def open_release(root: Path, store: Path | None = None) -> Assistant:
 
 
 def pick_examples(params: Params) -> list[Example]:
-    """Few-shot examples for a model that is not tuned: the shortest grounded pairs that validation took as clean.
+    """The first assistant.few_shot examples that validation chose for the behaviour that speaks.
 
-    Short, because every one is read again with every question. Ungrounded pairs stand in where there are none.
+    Raises:
+        DataError: validation has not run.
     """
-    behaviour = params.assistant.behaviour
-    pairs = []
-    for name in ("train.jsonl", "clean.jsonl"):
-        path = paths.VALIDATED / behaviour / name
-        if path.is_file():
-            pairs += [Pair.model_validate(row) for _, row in read_jsonl(path) if isinstance(row, dict)]
-    pairs = sorted(pairs, key=lambda pair: (not pair.passages, len(pair.model_dump_json()), pair.id))
-    chosen = pairs[: params.assistant.few_shot]
-    return [Example(question=pair.prompt, passages=pair.passages, answer=pair.answer) for pair in chosen]
+    rows = [row for _, row in read_jsonl(paths.examples(params.assistant.behaviour)) if isinstance(row, dict)]
+    pairs = [Pair.model_validate(row) for row in rows[: params.assistant.few_shot]]
+    return [Example(question=pair.prompt, passages=pair.passages, answer=pair.answer) for pair in pairs]

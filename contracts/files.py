@@ -4,12 +4,13 @@ import hashlib
 import json
 import lzma
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import DataError
+from contracts.errors import BusyError, DataError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,3 +99,13 @@ def file_hash(path: Path) -> str:
 def tree_hashes(root: Path) -> dict[str, str]:
     """SHA-256 of every file below `root`, keyed by its path with forward slashes."""
     return {p.relative_to(root).as_posix(): file_hash(p) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def require_disk(out: Path, size: int) -> None:
+    """Raise BusyError unless `size` bytes and a tenth more are free where `out` will stand."""
+    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if free < size * 1.1:
+        raise BusyError(
+            f"{out} needs {size * 1.1 / 2**30:.1f} GiB and its disk has {free / 2**30:.1f} GiB free: make room and run again"
+        )

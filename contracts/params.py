@@ -221,8 +221,12 @@ def _explain(detail: dict[str, Any], path: Path) -> str:
         return f"`{key}` is missing from {path}: add it"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if not parts:
+        return message
+    if isinstance(detail["input"], dict):  # a check of a whole section
+        return f"`{key}` in {path}: {message}"
     hint = _hint_at(parts)
-    return f"`{key}` is {detail['input']!r} in {path}: {message}{'; ' + hint if hint else ''}" if parts else message
+    return f"`{key}` is {detail['input']!r} in {path}: {message}{'; ' + hint if hint else ''}"
 
 
 def _model_at(parts: list[str]) -> type[BaseModel] | None:

@@ -29,7 +29,6 @@ EMBEDDINGS = STATE / "embeddings"
 CHECKPOINTS = STATE / "checkpoints"
 LOCK = STATE / "writer.lock"
 RUNS = STATE / "runs"
-BENTOS = STATE / "bentoml"
 
 
 def adapter(behaviour: str) -> Path:
@@ -40,3 +39,8 @@ def adapter(behaviour: str) -> Path:
 def merged(behaviour: str) -> Path:
     """The merged model of one behaviour, with merge.json beside the weights."""
     return MERGED / behaviour
+
+
+def examples(behaviour: str) -> Path:
+    """The teachable pairs that serve as few-shot examples where no model is tuned."""
+    return VALIDATION / "examples" / f"{behaviour}.jsonl"

@@ -4,11 +4,13 @@ Small text stays in git; `add` puts large data under DVC, which leaves a pointer
 """
 
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 
 from contracts.errors import DataError
 from flows import snapshot
@@ -36,26 +38,35 @@ def add(path: Path) -> Path:
             f"{place} is tracked by git, and DVC takes only what git does not: take it out of git's index (the file"
             f" stays) with `git rm {flag}--cached {place}`, then run `freshtune data add {place}` again"
         )
-    _dvc("add", place)
+    with _dvc("add") as repo:
+        repo.add([place])
     return Path(f"{place}.dvc")
 
 
 def push(remote: str = "") -> str:
-    """Send what is under DVC, outputs of stages included, to a DVC remote; returns DVC's summary.
+    """Send what is under DVC, outputs of stages included, to a DVC remote; returns what was sent, in words.
 
     Raises:
         DataError: no remote is configured, or it cannot be reached.
     """
-    return _dvc("push", *(["--remote", remote] if remote else []))
+    with _dvc("push") as repo:
+        return f"{repo.push(remote=remote or None)} files sent"
 
 
 def pull(remote: str = "") -> str:
-    """Fetch what is under DVC from a remote and lay it into the work tree; returns DVC's summary.
+    """Fetch what is under DVC from a remote and lay it into the work tree; returns what came, in words.
+
+    The data must be there; outputs of stages come as far as somebody pushed them, for a run can make them again.
 
     Raises:
-        DataError: no remote is configured, it cannot be reached, or it does not hold everything.
+        DataError: no remote is configured, it cannot be reached, or it lacks some of the data.
     """
-    return _dvc("pull", *(["--remote", remote] if remote else []))
+    with _dvc("pull") as repo:
+        fetched = 0
+        if data := [stage.addressing for stage in repo.index.stages if stage.is_data_source]:
+            fetched = repo.pull(targets=data, remote=remote or None)["stats"]["fetched"]
+        fetched += repo.pull(remote=remote or None, allow_missing=True)["stats"]["fetched"]
+    return f"{fetched} files fetched"
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,9 @@ def _restore(source: Snapshot, wanted: list[str], named: bool, force: bool) -> R
         Path(path).unlink()
     for path in written:
         _write(Path(path), *there[path])
-    if pointers := [path for path in there if path.endswith(".dvc")]:
-        _dvc("checkout", *(["--force"] if force else []), *pointers)
+    if led := [path for path in there if path.endswith(".dvc")]:
+        with _dvc("checkout") as repo:
+            repo.checkout(targets=led, force=force)
     return Restored(source.run, written, removed, kept.run)
 
 
@@ -138,15 +150,12 @@ def _in_git(path: str) -> bool:
     return not snapshot.unavailable() and bool(git("ls-files", "--cached", "--", path))
 
 
-def _dvc(*arguments: str) -> str:
-    """Run the DVC command line; returns the last line it printed.
-
-    Raises:
-        DataError: DVC refused; the message is its own.
-    """
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        words = [text.removeprefix("ERROR: ") for text in done.stderr.splitlines() if text.startswith("ERROR: ")]
-        raise DataError(f"`dvc {' '.join(arguments)}` failed: {' '.join(words) or done.stderr.strip()}")
-    return next((text for text in reversed(done.stdout.splitlines()) if text.strip()), "")
+@contextmanager
+def _dvc(verb: str) -> Iterator[Repo]:
+    """The project in DVC's hands, and what DVC refuses as our error."""
+    try:
+        with Repo() as repo:
+            yield repo
+    except DvcException as error:
+        words = " ".join(text for text in str(error).splitlines() if text)
+        raise DataError(f"`dvc {verb}` failed: {words}") from None

@@ -115,7 +115,7 @@ def _reasons(entries: list[Any]) -> list[str]:
                 if isinstance(state, dict):
                     reasons += [f"{thing}: {key} {value}" for key, value in state.items()]
                 else:
-                    reasons.append(f"{thing} {state}")
+                    reasons.append(f"{thing} {'missing' if state == 'deleted' else state}")
     return reasons
 
 

@@ -1,5 +1,6 @@
 """The reindex flow: the live store follows the documents, without training anything."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -54,7 +55,7 @@ def reindex(source: str | None = None, dry_run: bool = False, allow_mass_delete:
     params = load_params()
     if source:
         params = params.model_copy(update={"documents": params.documents.model_copy(update={"path": source})})
-    with graph.writer("reindex"):
+    with nullcontext() if dry_run else graph.writer("reindex"):
         done = reconcile(params, dry_run, allow_mass_delete, return_state=True)
     if not done.is_completed():
         return Failed(message=str(done.message), data=done.data)

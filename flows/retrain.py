@@ -21,7 +21,8 @@ from flows.inputs import require_watched
 def run() -> dict[str, Any]:
     """Bring the project in the current directory up to date; returns the report.
 
-    `ran` of the report names the stages that ran, and is empty when there was nothing to do; then no flow is started.
+    `ran` in it names the stages that ran, and is empty when there was nothing to do: then no flow is started, and the
+    rest is the report of the last run that did something.
 
     Raises:
         ParamsError: params.yaml or dvc.yaml has problems.
@@ -30,7 +31,7 @@ def run() -> dict[str, Any]:
     """
     prepare()
     if not forced() and not graph.stale() and paths.REPORT_JSON.is_file():
-        return {**read_json(paths.REPORT_JSON), "ran": [], "changes": []}
+        return _standing()
     with server.api():
         made: Any = retrain()
     return dict(made)
@@ -100,13 +101,19 @@ def retrain() -> Any:
             took: Any = done.result()
             if took:
                 seconds[name] = took
-        if not seconds:
+        if not seconds and paths.REPORT_JSON.is_file():
             log.info("Nothing to do: every stage is up to date")
+            return _standing()
         card = report.build(seconds, inputs, changed, list(seconds))
         create_markdown_artifact(report.markdown(card), key="retrain-report", description="the report card of this run")
         if before:
             snapshot.seal(before, [f"ran: {', '.join(seconds) or 'nothing'}"])
-    return card
+    return card | {"ran": list(seconds)}
+
+
+def _standing() -> dict[str, Any]:
+    """The report of the last run that did something, for one that did nothing."""
+    return {**read_json(paths.REPORT_JSON), "ran": [], "changes": []}
 
 
 def _snapshot(log: Any) -> tuple[snapshot.Snapshot | None, list[str]]:

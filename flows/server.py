@@ -21,7 +21,8 @@ _START_SECONDS = 120
 
 @contextmanager
 def api() -> Iterator[str]:
-    """Have an API to run flows against: yields its address.
+    """Have an API to run flows against: yields its address. A server that was started lives until this process ends,
+    so that Prefect can hand it the last log lines.
 
     Raises:
         FreshtuneError: the server that PREFECT_API_URL names does not answer.
@@ -39,10 +40,8 @@ def api() -> Iterator[str]:
         server.start()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
+    with _leaving_in_order():
         yield server.api_url
-    finally:
-        server.stop()
 
 
 @contextmanager
@@ -73,7 +72,8 @@ def standing(port: int = 4200) -> Iterator[str]:
         try:
             _wait(process, port)
             os.environ["PREFECT_API_URL"] = url  # scheduled runs are processes of their own
-            yield url
+            with _leaving_in_order():
+                yield url
         finally:
             os.environ.pop("PREFECT_API_URL", None)
             process.terminate()
@@ -82,6 +82,24 @@ def standing(port: int = 4200) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """SIGTERM ends this process as Ctrl-C does, with everything it started.
+
+    Prefect ends a flow that gets SIGTERM and sends the signal again, to whoever handled it before: without a handler
+    this process would die there and leave its server behind.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_answer(url: str) -> None:

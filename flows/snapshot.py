@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contracts import paths
 from contracts.errors import DataError
 from flows import changes
 from flows.git import GitError, commit_of, git, line
@@ -22,7 +23,8 @@ MAX_BYTES = 10 * 2**20
 PROGRAM = Path(__file__).resolve().parents[1]
 _IGNORED_IN_LINKS = {"__pycache__"}
 _DONE = ": done"
-_FIELDS = ("refname", "objectname", "parent", "committerdate:iso-strict", "contents:subject", "contents:body")
+_LOCK = Path("dvc.lock")
+_FIELDS = ("refname", "objectname", "parent", "contents:subject", "contents:body")
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,21 @@ def take() -> Snapshot:
     parent = commit_of("HEAD")
     commit = _commit(tree, [parent] if parent else [], f"freshtune {run}", notes)
     git("update-ref", f"{REFS}/{run}", commit, "")
-    return Snapshot(run, commit, commit, now.isoformat(timespec="seconds"), notes)
+    return Snapshot(run, commit, commit, _made_at(run), notes)
 
 
 def seal(snapshot: Snapshot, notes: list[str]) -> Snapshot:
-    """Add to `snapshot` what its run left behind (dvc.lock with the hashes of all outputs): a commit on top of it.
+    """Add to `snapshot` what its run left behind, dvc.lock with the hashes of all outputs: a commit on top of it.
+
+    Nothing else is taken: what was edited while the run went on is for the next snapshot.
 
     Raises:
         GitError: git refused.
     """
-    tree, _ = _write_tree()
+    if not _LOCK.is_file():
+        return snapshot
+    blob = line("hash-object", "-w", "--stdin", stdin=_LOCK.read_bytes())
+    tree = _tree(f"100644 {blob}\t{_LOCK}\0".encode(), onto=snapshot.inputs)
     if line("rev-parse", f"{snapshot.commit}^{{tree}}") == tree:
         return snapshot
     commit = _commit(tree, [snapshot.inputs], f"freshtune {snapshot.run}{_DONE}", [*snapshot.notes, *notes])
@@ -93,10 +100,11 @@ def log() -> list[Snapshot]:
     )
     found = []
     for i in range(0, len(fields), len(_FIELDS)):
-        ref, commit, parents, date, subject, body = fields[i : i + len(_FIELDS)]
+        ref, commit, parents, subject, body = fields[i : i + len(_FIELDS)]
         inputs = parents.split()[0] if subject.endswith(_DONE) else commit
         notes = [note for note in body.splitlines() if note]
-        found.append(Snapshot(ref.strip("\n").removeprefix(f"{REFS}/"), commit, inputs, date, notes))
+        run = ref.strip("\n").removeprefix(f"{REFS}/")
+        found.append(Snapshot(run, commit, inputs, _made_at(run), notes))
     return found
 
 
@@ -131,6 +139,11 @@ def find(run: str) -> Snapshot:
     raise DataError(f"{trouble} ({known}): name one of `freshtune data log`")
 
 
+def _made_at(run: str) -> str:
+    """The time that a run is named after, in ISO form."""
+    return datetime.strptime(run, "%Y%m%d-%H%M%S-%f").replace(tzinfo=UTC).isoformat(timespec="seconds")
+
+
 def _commit(tree: str, parents: list[str], subject: str, notes: list[str]) -> str:
     message = "\n".join([subject, "", *notes]) + "\n"
     options = [option for parent in parents for option in ("-p", parent)]
@@ -152,22 +165,30 @@ def _write_tree() -> tuple[str, list[str]]:
                 else:
                     entries.append(("100755" if kind & stat.S_IXUSR else "100644", path, place))
     plain = [path for mode, path, _ in entries if mode != "120000"]
-    names = b"".join(os.fsencode(path) + b"\n" for path in plain)
+    names = b"".join(os.fsencode(path.absolute()) + b"\n" for path in plain)  # git would count from its own top
     blobs = iter(git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).decode().split())
     rows = []
     for mode, path, place in entries:
         link = mode == "120000"
         blob = line("hash-object", "-w", "--stdin", stdin=os.fsencode(path.readlink())) if link else next(blobs)
         rows.append(f"{mode} {blob}\t".encode() + os.fsencode(place) + b"\0")
+    return _tree(b"".join(rows)), left_out
+
+
+def _tree(rows: bytes, onto: str = "") -> str:
+    """The tree of `rows` (mode, blob and path each), added to those of the commit `onto`."""
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "index"
-        git("update-index", "-z", "--index-info", stdin=b"".join(rows), index=index)
-        return line("write-tree", index=index), left_out
+        if onto:
+            git("read-tree", onto, index=index)
+        git("update-index", "-z", "--index-info", stdin=rows, index=index)
+        return line("write-tree", index=index)
 
 
 def _listed() -> list[str]:
     """Paths below the current directory, relative to it, that are tracked or could be."""
-    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
+    ours = f"--exclude=/{paths.STATE}/"  # it moves in every run, whether or not the user's .gitignore names it
+    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", ours).split(b"\0")
     return sorted({os.fsdecode(name) for name in names if name})
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published.json"
 _PREFIX = "chunks_"
-_KEEP_VERSIONS = timedelta(hours=1)  # how long an unpublished version stays for a reader that still has it open
+_KEEP_VERSIONS = timedelta(minutes=1)  # how long a superseded version stays for a query that is still on it
 _KEEP_ALL = timedelta(days=36500)
 _RRF_K = 60  # Cormack, Clarke, Büttcher: Reciprocal Rank Fusion, SIGIR 2009
 _ROWS = 2048

@@ -120,5 +120,6 @@ def _snapshot_index(params: Params, index: IndexRecord, out: Path) -> None:
     content = published_record(params.retrieval, out).content
     if content != index.content:
         raise ReleaseError(
-            f"{paths.STORE} holds index {content[:12]}, but {index.content[:12]} was evaluated: run `dvc repro --force index`"
+            f"{paths.STORE} holds index {content[:12]}, but {index.content[:12]} was evaluated:"
+            " run `dvc repro --force index`"
         )

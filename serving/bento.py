@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from contracts.errors import BusyError, ReleaseError
-from contracts.files import content_hash, file_hash
+from contracts.errors import ReleaseError
+from contracts.files import content_hash, file_hash, require_disk
 from contracts.release import load_release
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def find(tag: str) -> "Bento | None":
 
 
 def standing(tag: str) -> "Bento | None":
-    """The Bento when it stands with every byte of its release. A broken one is removed, so that it can be built again."""
+    """The Bento when every byte of its release stands. A broken one is removed, so that it can be built again."""
     import bentoml
     from bentoml.exceptions import BentoMLException
 
@@ -89,7 +89,8 @@ def build(project: str, version: str, staging: Path) -> "Bento":
         "python": {"requirements_txt": "serving/requirements.lock", "lock_packages": False},
     }
     (staging / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
-    _require_disk(size_bytes(staging))
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml").expanduser()
+    require_disk(home, size_bytes(staging))
     command = [sys.executable, "-m", "bentoml", "build", "--version", version, "--output", "tag", str(staging)]
     done = subprocess.run(command, cwd=staging, capture_output=True, text=True, check=False)
     bento = find(f"{project}:{version}")
@@ -102,15 +103,5 @@ def build(project: str, version: str, staging: Path) -> "Bento":
 
 
 def size_bytes(root: Path) -> int:
-    """Bytes of all files below `root`."""
-    return sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
-
-
-def _require_disk(size: int) -> None:
-    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml").expanduser()
-    free = shutil.disk_usage(next(p for p in (home, *home.absolute().parents) if p.exists())).free
-    if free < size * 1.1:
-        raise BusyError(
-            f"the BentoML store {home} needs {size * 1.1 / 2**30:.1f} GiB and its disk has {free / 2**30:.1f} GiB free:"
-            " make room (`bentoml list`, `bentoml delete TAG`), or set BENTOML_HOME to another disk"
-        )
+    """Bytes of all files below `root`; compiled Python, which comes with use, does not count."""
+    return sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc")

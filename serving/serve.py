@@ -10,16 +10,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from contracts import paths
 from contracts.errors import BusyError, ParamsError, ReleaseError
 from contracts.files import read_json
-from contracts.params import Params, secret
+from contracts.params import Params, Retrieval, secret
 from contracts.release import load_release
+
+if TYPE_CHECKING:
+    from bentoml import Bento
 
 READY_SECONDS = 180
 GRACE_SECONDS = 10
@@ -32,20 +36,15 @@ def serve(params: Params, *, port: int | None = None, host: str | None = None) -
         ReleaseError: there is no release, a gate blocked it, its bytes changed, or the service ended by itself.
         BusyError: the port is taken.
         ParamsError: the address cannot be served on, or the key's variable is not set.
+        StoreError: the live store was indexed with other settings than the release.
     """
     from serving import bento
 
     host, port = host or params.serving.host, port or params.serving.port
-    tag = _packaged_tag()
     _require_address(host, port, has_key=params.serving.api_key_env is not None)
-    built = bento.find(tag)
-    if built is None:
-        raise ReleaseError(f"Bento {tag} is not in the BentoML store: run `freshtune stage package` to build it again")
-    # The service proves and asks the same when it starts; here it costs a second and says it in one line.
-    load_release(bento.release_of(built))
-    secret(params.serving.api_key_env)
-
-    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
+    built = _packaged()
+    _preflight(params, bento.release_of(built))
+    command = [sys.executable, "-m", "bentoml", "serve", str(built.tag), "--host", host, "--port", str(port)]
     environment = os.environ | {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
     if paths.STORE.is_dir():
         environment["FRESHTUNE_STORE"] = str(paths.STORE.absolute())
@@ -56,7 +55,38 @@ def serve(params: Params, *, port: int | None = None, host: str | None = None) -
         raise ReleaseError(f"the service ended by itself (exit code {code}): its last words stand above")
 
 
-def _packaged_tag() -> str:
+def _preflight(params: Params, release: Path) -> None:
+    """What the service will prove and ask for itself when it starts; here it costs a second and is said in one line."""
+    from retrieval.search import Retriever
+
+    load_release(release)
+    settings = read_json(release / "settings.json")
+    for name, packaged in settings["serving"].items():
+        # Served anyway, a key that was asked for since would silently not be asked.
+        if packaged != (wanted := getattr(params.serving, name)):
+            raise ReleaseError(
+                f"`serving.{name}` is {wanted} in params.yaml, but the release was packaged with {packaged}:"
+                " run `freshtune retrain` to package it again"
+            )
+    secret(params.serving.api_key_env)
+    if paths.STORE.is_dir():
+        Retriever.open(Retrieval.model_validate(settings["retrieval"]), paths.STORE, settings["dtype"])
+
+
+def released() -> Path:
+    """The directory of the packaged release, inside its Bento.
+
+    Raises:
+        ReleaseError: there is no release, or a gate blocked it.
+    """
+    from serving import bento
+
+    return bento.release_of(_packaged())
+
+
+def _packaged() -> "Bento":
+    from serving import bento
+
     if not paths.RECEIPT.is_file():
         raise ReleaseError(f"there is no release to serve ({paths.RECEIPT} is missing): run `freshtune retrain` first")
     receipt = read_json(paths.RECEIPT)
@@ -64,7 +94,12 @@ def _packaged_tag() -> str:
         raise ReleaseError(
             f"the last release was blocked ({receipt['blocked']}): mend what the gate found and run `freshtune retrain`"
         )
-    return str(receipt["tag"])
+    built = bento.find(str(receipt["tag"]))
+    if built is None:
+        raise ReleaseError(
+            f"Bento {receipt['tag']} is not in the BentoML store: run `freshtune retrain` to build it again"
+        )
+    return built
 
 
 def _require_address(host: str, port: int, has_key: bool) -> None:
@@ -87,8 +122,8 @@ def _require_address(host: str, port: int, has_key: bool) -> None:
             ) from None
         except OSError as error:
             raise BusyError(
-                f"port {port} on {host} cannot be used ({error.strerror}; {_holder(port)}): stop that, or choose another"
-                " with --port N or `serving.port` in params.yaml"
+                f"port {port} on {host} cannot be used ({error.strerror}; {_holder(port)}): stop that,"
+                " or choose another with --port N or `serving.port` in params.yaml"
             ) from None
 
 
@@ -127,7 +162,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the service to stop, then insist. BentoML's workers lead sessions of their own: one by one, not as a group."""
+    """Ask the service to stop, then insist, one by one: BentoML's workers lead sessions of their own."""
     family = _family(process.pid)
     process.terminate()
     try:
@@ -141,6 +176,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(family, timeout=GRACE_SECONDS)
 
 
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _family(pid: int) -> set[psutil.Process]:
     try:
         parent = psutil.Process(pid)
@@ -151,15 +193,14 @@ def _family(pid: int) -> set[psutil.Process]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     deadline, workers = time.monotonic() + READY_SECONDS, set[psutil.Process]()
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of our loopback
     while process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=2):
+        with suppress(OSError), direct.open(f"{url}/readyz", timeout=2):
             print(f"serving on {url} (Ctrl-C stops it)", flush=True)
             return
         workers |= _family(process.pid) - {psutil.Process(process.pid)}
-        # BentoML starts a worker again that could not start: it would fail the same way for ever.
-        if time.monotonic() > deadline or any(
-            not w.is_running() or w.status() == psutil.STATUS_ZOMBIE for w in workers
-        ):
+        # A worker that could not start is started again by BentoML, to fail the same way for ever.
+        if time.monotonic() > deadline or not all(map(_alive, workers)):
             raise ReleaseError("the service could not start: its last words stand above")
         time.sleep(0.2)
 

@@ -66,6 +66,8 @@ class Assistant:
 
         store = os.environ.get("FRESHTUNE_STORE")
         self.assistant = open_release(RELEASE, store=Path(store) if store else None)
+        if self.assistant.retriever:
+            self.assistant.retriever.search("ready?", k=1)  # loads the embedder now and not for the first reader
         self.release = Release.model_validate(read_json(RELEASE / MANIFEST))
         self.turn = asyncio.Lock()
 

@@ -20,20 +20,12 @@ def package(params: Params) -> None:
         BusyError: the disk has no room for it, or a reindex is writing to the store.
     """
     verdict = EvaluationVerdict.model_validate(read_json(paths.EVALUATION / "evaluation.json"))
-    receipt: dict[str, object] = {
-        "tag": "",
-        "path": "",
-        "release": "",
-        "mode": verdict.mode,
-        "blocked": "",
-        "size_mib": 0.0,
-    }
+    receipt = {"tag": "", "path": "", "release": "", "mode": verdict.mode, "blocked": "", "size_mib": 0.0}
     if verdict.passed:
-        receipt |= _build(params, verdict)
+        write_json(paths.RECEIPT, receipt | _build(params, verdict))
     else:
         failed = [f"{gate.name}: {gate.detail}" for gate in verdict.gates if gate.passed is False]
-        receipt["blocked"] = "; ".join(failed) or verdict.reason
-    write_json(paths.RECEIPT, receipt)
+        write_json(paths.RECEIPT, receipt | {"blocked": "; ".join(failed) or verdict.reason})
 
 
 def _build(params: Params, verdict: EvaluationVerdict) -> dict[str, object]:

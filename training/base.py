@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts.errors import BusyError, ModelError
-from contracts.files import write_json
+from contracts.errors import ModelError
+from contracts.files import require_disk, write_json
 from contracts.models import ModelSource, resolve_model
 
 if TYPE_CHECKING:
@@ -43,16 +43,6 @@ def write_base(reference: str, out: Path) -> ModelSource:
         },
     )
     return source
-
-
-def require_disk(out: Path, size: int) -> None:
-    """Raise BusyError unless `size` bytes and a tenth more are free where `out` will stand."""
-    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
-    free = shutil.disk_usage(parent).free
-    if free < size * 1.1:
-        raise BusyError(
-            f"{out} needs {size * 1.1 / 2**30:.1f} GiB and its disk has {free / 2**30:.1f} GiB free: make room and run again"
-        )
 
 
 def base_revision(base: Path) -> str:

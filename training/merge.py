@@ -11,10 +11,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from contracts.errors import ModelError
+from contracts.files import require_disk
 from contracts.pairs import Pair
 from contracts.params import Params
 from contracts.verdicts import MergeRecord
-from training.base import require_disk
 from training.encode import IGNORED, Encoded, encode
 
 PROOF_ROWS = 16

@@ -10,13 +10,14 @@ from typing import Any
 
 from datasets import Dataset
 from dvclive import Live
-from dvclive.huggingface import DVCLiveCallback
+from scmrepo.exceptions import SCMError
 from transformers import AutoTokenizer, TrainerCallback
+from transformers.integrations import DVCLiveCallback
 from trl import SFTConfig
 
 from contracts import paths
 from contracts.devices import compute_dtype
-from contracts.errors import BusyError, ModelError
+from contracts.errors import BusyError, DataError, ModelError
 from contracts.files import content_hash, file_hash
 from contracts.pairs import Pair
 from contracts.params import Params
@@ -85,7 +86,7 @@ def train_adapter(
         train_dataset=_dataset(encoded),
         eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
-        callbacks=[_Watch(), DVCLiveCallback(live=Live(str(live), save_dvc_exp=False, dvcyaml=None, report=None))],
+        callbacks=[_Watch(), DVCLiveCallback(live=_live(live))],
     )
     if dtype == "float32":  # TRL casts a quantised model's adapter to bfloat16, which such a CPU emulates
         for parameter in model.parameters():
@@ -130,6 +131,15 @@ def train_adapter(
         eval_loss_base=before,
         eval_loss=after,
     )
+
+
+def _live(folder: Path) -> Live:
+    try:
+        return Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
+    except SCMError:
+        raise DataError(
+            "this git repository has no commit yet, and DVCLive records each run beside one: run `git commit` first"
+        ) from None
 
 
 def _checked(pair: Pair, row: Encoded) -> Encoded:

@@ -26,6 +26,7 @@ from validation.verdict import behaviour_verdict, thresholds
 
 QUARANTINE = paths.VALIDATION / "quarantine.jsonl"
 EXPECTATIONS = paths.VALIDATION / "expectations.json"
+MOST_EXAMPLES = 8  # as many as assistant.few_shot takes
 
 
 def validate(params: Params) -> ValidationVerdict:
@@ -34,7 +35,8 @@ def validate(params: Params) -> ValidationVerdict:
     Reads the pairs, reports/audit.json and the golden questions. Writes data/validated/<behaviour>/train.jsonl and
     eval.jsonl (canonical pairs in the order of their ids; both empty when the behaviour is refused, unless
     training.force), and below reports/validation/ verdict.json, quarantine.jsonl (one line per row, with the first
-    rule it broke and every reason of that step) and expectations.json, the record of Great Expectations.
+    rule it broke and every reason of that step), expectations.json, the record of Great Expectations, and
+    examples/<behaviour>.jsonl, teachable pairs for a prompt; those are there when the behaviour is refused, too.
     The same input gives the same bytes.
 
     Raises:
@@ -72,6 +74,7 @@ def _behaviour(
     record = run_suite(behaviour, findings.ok, thresholds(settings))
 
     teachable = frame[findings.ok[STEPS[-1]]].sort_values("id")
+    write_jsonl(paths.examples(behaviour), _examples(rows, teachable))
     if not record.passed["refuse_below"] and not params.training.force:
         teachable = teachable.iloc[:0]
     out = held_out(teachable["prompt_key"], settings.eval_share, params.seed)
@@ -87,6 +90,13 @@ def _behaviour(
         forced=params.training.force,
     )
     return verdict, record, list(_quarantined(rows, findings))
+
+
+def _examples(rows: list[Row], teachable: pd.DataFrame) -> list[dict[str, Any]]:
+    """The shortest teachable pairs, grounded ones first: an example is read again with every question."""
+    pairs = [pair for row in map(rows.__getitem__, teachable.index) if (pair := row.pair)]
+    pairs.sort(key=lambda pair: (not pair.passages, len(pair.model_dump_json()), pair.id))
+    return [pair.model_dump() for pair in pairs[:MOST_EXAMPLES]]
 
 
 def read_volatile_facts(path: Path) -> list[VolatileFact]:

@@ -35,8 +35,8 @@ def test_data_goes_to_a_remote_and_comes_back(mini: Path, tmp_path: Path) -> Non
     data.add(Path("data/big.csv"))
     with pytest.raises(DataError, match="no remote"):
         data.push()
-    with Path(".dvc/config").open("a") as config:
-        config.write(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {tmp_path / 'remote'}\n")
+    remote = f"[core]\n    remote = store\n['remote \"store\"']\n    url = {tmp_path / 'remote'}\n"
+    Path(".dvc/config.local").write_text(remote)
     data.push()
     Path("data/big.csv").unlink()
     shutil.rmtree(".dvc/cache")
@@ -69,7 +69,7 @@ def test_restore_does_not_lose_what_is_not_committed(mini: Path) -> None:
     _commit()
     first = snapshot.take()
     Path("data/pairs/a.jsonl").write_text("an hour of work\n")
-    with pytest.raises(DataError, match="data/pairs/a.jsonl: changed and not committed") as caught:
+    with pytest.raises(DataError, match=r"data/pairs/a\.jsonl: changed and not committed") as caught:
         data.restore(first.run, ["data/pairs"])
     assert Path("data/pairs/a.jsonl").read_text() == "an hour of work\n"
     done = data.restore(first.run, ["data/pairs"], force=True)

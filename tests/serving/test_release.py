@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_release_with_a_changed_byte_is_refused(evaluated: Params, name: str) 
 
 
 def test_the_same_parts_give_the_same_id_though_the_store_was_written_anew(
-    evaluated: Params, word_embedder: object
+    evaluated: Params, word_embedder: Any
 ) -> None:
     from retrieval.index import reindex
 
@@ -95,7 +96,7 @@ def test_a_hybrid_without_a_merged_model_is_refused(evaluated: Params) -> None:
 
 
 def test_an_index_that_was_not_evaluated_is_refused(
-    evaluated: Params, write_verdict: Callable[..., None], word_embedder: object
+    evaluated: Params, write_verdict: Callable[..., None], word_embedder: Any
 ) -> None:
     from retrieval.index import reindex
 

@@ -80,7 +80,8 @@ def test_a_packaged_release_answers_and_leaves_nothing_running(released: Params,
         assert "<textarea" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
-        for body in ({"question": ""}, {"question": "x" * 201}, {"query": "x"}, []):
+        bodies: list[Any] = [{"question": ""}, {"question": "x" * 201}, {"query": "x"}, []]
+        for body in bodies:
             refused = client.post("/answer", json=body)
             assert refused.status_code == 400
             assert set(refused.json()) == {"error"}

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+from prefect.states import Failed
+
+from contracts.errors import StoreError
+from contracts.params import load_params
+from flows.reindex import _markdown, _may_pass, summary
+from retrieval.index import ReindexReport
+
+REPORT = ReindexReport(
+    added=["a.md"],
+    removed=[f"{n}.md" for n in range(30)],
+    unchanged=["b.md"],
+    chunks=7,
+    embedded=2,
+    seconds=1.25,
+    content="c0",
+)
+
+
+def test_the_summary_says_whether_anything_was_written() -> None:
+    assert summary(REPORT) == (
+        "Documents: 1 added, 0 changed, 30 removed, 1 unchanged. Embedded 2 of 7 chunks in 1.2 s"
+    )
+    assert "Would embed 2 of 7" in summary(REPORT, dry_run=True)
+
+
+def test_the_artifact_names_documents_and_stays_short() -> None:
+    text = _markdown(REPORT, False)
+    assert "- added: `a.md`" in text
+    assert "`19.md` and 10 more" in text
+    assert "changed:" not in text
+
+
+def test_what_a_person_must_mend_is_not_tried_again() -> None:
+    assert _may_pass(None, None, Failed(data=OSError("the disk is away for a moment")))
+    assert not _may_pass(None, None, Failed(data=StoreError("30 of 31 documents would go")))
+
+
+@pytest.mark.slow
+def test_the_flow_fills_the_store_and_refuses_a_broken_source(mini: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from prefect.testing.utilities import prefect_test_harness
+
+    from flows.reindex import run
+
+    for n in range(4):
+        Path(f"data/documents/{n}.md").write_text(f"# Rule {n}\n\nA parcel waits {n} days.\n")
+    Path("data/documents/a.md").unlink()
+    assert load_params().documents.path == "data/documents"
+    with prefect_test_harness(server_startup_timeout=120):
+        assert len(run(dry_run=True).added) == 4
+        assert len(run().added) == 4
+        assert len(run().unchanged) == 4
+        Path("elsewhere").mkdir()
+        Path("elsewhere/0.md").write_text("# Rule 0\n\nA parcel waits 0 days.\n")
+        with pytest.raises(StoreError):
+            run(source="elsewhere")
+    assert "Traceback" not in caplog.text
