@@ -56,7 +56,9 @@ def retrain(
     params_file: Annotated[
         Path | None, typer.Option("--params", help="Run another params file, as a project of its own.")
     ] = None,
-    into: Annotated[Path | None, typer.Option(help="Where that project lies; by default below .freshtune/projects.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Where that project lies; by default below .freshtune/projects.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring everything up to date: snapshot, stale stages, report card.
@@ -190,7 +192,10 @@ def stage(
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; a log gets lines
+    from flows.inputs import require_watched
+
     params = load_params()
+    require_watched(params)
     match name:
         case "base":
             from training.stages import base
@@ -260,7 +265,9 @@ def data_log(as_json: Json = False) -> None:
 @_told
 def data_restore(
     run: Annotated[str, typer.Argument(help="A run of `freshtune data log`, or `latest`.")],
-    wanted: Annotated[list[str] | None, typer.Argument(help="Paths to bring back; without any: data and params.yaml.")] = None,
+    wanted: Annotated[
+        list[str] | None, typer.Argument(help="Paths to bring back; without any: data and params.yaml.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also over files with changes that git does not hold.")
     ] = False,

@@ -3,6 +3,7 @@
 The rooms are linked, not copied: DVC and snapshots follow the links, so changed code makes stages stale here too.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from contracts import paths
 from contracts.errors import DataError, ParamsError
 from contracts.files import write_text
 from contracts.params import Params, load_params
-from flows.git import git
+from flows.git import commit_of, git, line
 from flows.inputs import literal_part
 
 PROGRAM = Path(__file__).resolve().parents[1]
@@ -55,8 +56,11 @@ def project(into: Path, params_file: Path) -> Path:
         write_text(into / _NO_HISTORY, "")
     head = f"# Written from {params_file.absolute()} with every default: edit that file, not this one.\n"
     write_text(into / paths.PARAMS, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    if not (into / ".git").exists():
-        git("init", "--quiet", str(into))
+    with contextlib.chdir(into):
+        if not Path(".git").exists():
+            git("init", "--quiet")
+        if not commit_of("HEAD"):  # dvclive refuses a repository without a commit: begin with an empty one
+            git("update-ref", "HEAD", line("commit-tree", line("mktree"), stdin=b"empty\n"))
     return into
 
 

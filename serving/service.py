@@ -10,9 +10,9 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once, when bentoml is first used
 
@@ -87,7 +87,7 @@ class Assistant:
         """The answer as it is written, as server-sent events."""
         ctx.response.headers.update({"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         async with self.turn:
-            pieces = cast("Generator[str | Answer]", self.assistant.stream(question))
+            pieces = self.assistant.stream(question)
             try:
                 while (item := await run_sync(next, pieces, None)) is not None:
                     yield _event(answer=item.model_dump(mode="json")) if isinstance(item, Answer) else _event(text=item)

@@ -56,7 +56,8 @@ def _with_peft(base: Path, training: Training, compute_dtype: str, seed: int) ->
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         ),
     )
-    for module in model.modules():
+    modules: Any = model.modules()
+    for module in modules:
         # On an AVX512-BF16 processor bitsandbytes repacks the weights at the first evaluation for a kernel without a
         # backward pass, and training on would silently learn in the last layers only.
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ModelError
 from contracts.files import require_disk, write_json
@@ -66,7 +66,7 @@ def _load(source: ModelSource) -> "tuple[PreTrainedModel, PreTrainedTokenizerBas
     dtype = torch.float32 if source.kind == "gguf" else "auto"
     try:
         tokenizer = load_tokenizer(source)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             where, dtype=dtype, trust_remote_code=False, use_safetensors=True, **extra
         )
     except (OSError, ValueError) as error:

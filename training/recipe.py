@@ -11,8 +11,7 @@ from typing import Any
 from datasets import Dataset
 from dvclive import Live
 from scmrepo.exceptions import SCMError
-from transformers import AutoTokenizer, TrainerCallback
-from transformers.integrations import DVCLiveCallback
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
 from trl import SFTConfig
 
 from contracts import paths
@@ -26,6 +25,13 @@ from training.backends import choose_backend, load_for_training
 from training.base import base_revision
 from training.encode import Encoded, encode
 from training.trainer import AssistantTrainer
+
+_METRICS = {
+    "loss": "train/loss",
+    "eval_loss": "eval/loss",
+    "learning_rate": "train/learning_rate",
+    "grad_norm": "train/grad_norm",
+}
 
 
 def train_adapter(
@@ -55,6 +61,7 @@ def train_adapter(
 
     work = paths.CHECKPOINTS / f"{behaviour}-{_inputs_hash(params, encoded)}"
     on_cpu = next(model.parameters()).device.type == "cpu"
+    curves = _live(live)
     trainer = AssistantTrainer(
         model=model,
         args=SFTConfig(
@@ -86,8 +93,9 @@ def train_adapter(
         train_dataset=_dataset(encoded),
         eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
-        callbacks=[_Watch(), DVCLiveCallback(live=_live(live))],
+        callbacks=[_Watch(curves)],
     )
+    trainer.remove_callback(PrinterCallback)  # _Watch says it
     if dtype == "float32":  # TRL casts a quantised model's adapter to bfloat16, which such a CPU emulates
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -107,6 +115,7 @@ def train_adapter(
         raise
     seconds = time.perf_counter() - started
     after = trainer.evaluate()["eval_loss"] if held_out else None
+    curves.end()
     trainer.save_model(str(out))
     _keep_only_adapter(out)
     shutil.rmtree(work, ignore_errors=True)
@@ -199,13 +208,24 @@ def _peak_memory_gib() -> float:
 
 
 class _Watch(TrainerCallback):
-    """Says where the run is, one line a log, and stops it when the loss is no number."""
+    """Says where the run is, keeps its curves with DVCLive, and stops it when the loss is no number."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
+        logs = logs or {}
+        self.live.step = state.global_step
+        for name in ("loss", "eval_loss", "learning_rate", "grad_norm"):
+            if name in logs:
+                self.live.log_metric(_METRICS[name], float(logs[name]))
+        if "loss" not in logs:
+            return
+        loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise ModelError(
-                f"the training loss is {loss} at step {state.global_step}: lower training.learning_rate, or look for broken pairs"
+                f"the training loss is {loss} at step {state.global_step}:"
+                " lower training.learning_rate, or look for broken pairs"
             )
-        if logs and "loss" in logs and args.disable_tqdm:
+        if args.disable_tqdm:
             print(f"step {state.global_step}/{state.max_steps}  loss {loss:.3f}", flush=True)

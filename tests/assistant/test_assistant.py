@@ -130,7 +130,9 @@ def test_many_are_answered_in_batches_and_in_order() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_the_engine_says_the_same_alone_in_a_batch_and_as_a_stream(tiny_base: Path) -> None:
     engine = Engine.load(tiny_base, "float32")
-    chats = [[{"role": "user", "content": text}] for text in ("Short.", "A much longer question, to be padded against.")]
+    chats = [
+        [{"role": "user", "content": text}] for text in ("Short.", "A much longer question, to be padded against.")
+    ]
     alone = [engine.generate([chat], SETTINGS)[0] for chat in chats]
     together = engine.generate(chats, SETTINGS)
     assert [g.text for g in alone] == [g.text for g in together]

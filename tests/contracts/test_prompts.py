@@ -30,7 +30,11 @@ def test_no_text_closes_the_fence_or_opens_a_turn(text: str, question: str) -> N
 
 
 def test_a_system_message_of_the_pair_wins() -> None:
-    turns = [Message(role="system", content="own"), Message(role="user", content="q"), Message(role="assistant", content="a")]
+    turns = [
+        Message(role="system", content="own"),
+        Message(role="user", content="q"),
+        Message(role="assistant", content="a"),
+    ]
     assert [m["content"] for m in training_messages(turns, [], "project's") if m["role"] == "system"] == ["own"]
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import yaml
 from contracts.errors import DataError, ParamsError
 from contracts.params import load_params
 from flows import graph, snapshot
-from flows.git import files
+from flows.git import commit_of, files
 from flows.inputs import literal_part, require_watched
 from flows.project import PROGRAM, project
 
@@ -66,6 +67,17 @@ def test_its_snapshots_hold_the_code_behind_the_links(file: Path, monkeypatch: p
     held = files(snapshot.take().commit)
     assert {"params.yaml", "dvc.yaml", "contracts/params.py"} <= set(held)
     assert not any("__pycache__" in path for path in held)
+
+
+def test_it_begins_with_one_empty_commit_without_a_name_for_git(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # dvclive, which draws the training's curves, refuses a repository without any
+    made = project(Path("made"), file)
+    with contextlib.chdir(made):
+        first = commit_of("HEAD")
+        assert files(first) == {}
+    project(made, file)
+    monkeypatch.chdir(made)
+    assert commit_of("HEAD") == first
 
 
 def test_making_it_again_follows_the_file(file: Path) -> None:
