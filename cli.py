@@ -50,6 +50,15 @@ def _told(command: Callable[P, R]) -> Callable[P, R]:
     return told
 
 
+def _quiet() -> None:
+    """Keep what libraries tell their own developers out of a user's terminal and logs."""
+    # torchao and bitsandbytes report at import which of their GPU kernels are missing.
+    for noisy in ("torch.utils._pytree", "bitsandbytes", "bitsandbytes.backends.cpu.ops"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; a log gets lines
+
+
 @app.command()
 @_told
 def retrain(
@@ -82,6 +91,8 @@ def retrain(
     print_card(report, Console())
     if not report["ran"]:
         typer.echo("\nnothing changed since the last run: nothing was rebuilt")
+    if params_file:
+        typer.echo(f"\nthis project lies in {Path.cwd()}: type the commands above there")
 
 
 @app.command()
@@ -107,10 +118,14 @@ def reindex(
 @_told
 def ask(question: Annotated[str, typer.Argument(help="What a customer would type.")], as_json: Json = False) -> None:
     """Ask the released assistant one question; prints the answer, its sources, and what it cost."""
+    _quiet()
     from assistant.release import open_release
     from serving.serve import released
 
-    answer = open_release(released(), paths.STORE if paths.STORE.is_dir() else None).answer(question)
+    assistant = open_release(released(), paths.STORE if paths.STORE.is_dir() else None)
+    if assistant.retriever:
+        assistant.retriever.search(question, 1)  # loads the embedder, which the figures below are not about
+    answer = assistant.answer(question)
     if as_json:
         typer.echo(answer.model_dump_json())
         return
@@ -187,11 +202,7 @@ def stage(
     behaviour: Annotated[str | None, typer.Option(help="For the stages that run once for each.")] = None,
 ) -> None:
     """Run one stage in this process. dvc.yaml calls this; people type `dvc repro` or `freshtune retrain`."""
-    # torchao and bitsandbytes report at import which of their GPU kernels are missing.
-    for noisy in ("torch.utils._pytree", "bitsandbytes", "bitsandbytes.backends.cpu.ops"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; a log gets lines
+    _quiet()
     from flows.inputs import require_watched
 
     params = load_params()

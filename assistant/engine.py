@@ -31,6 +31,7 @@ class Engine:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.tokenizer.padding_side = "left"
+        self.tokenizer.clean_up_tokenization_spaces = False  # a byte-level tokenizer's text is exact as it is
 
     @classmethod
     def load(cls, path: Path, dtype: str = "auto") -> "Engine":

@@ -18,6 +18,7 @@ from contracts.verdicts import MergeRecord
 from training.encode import IGNORED, Encoded, encode
 
 PROOF_ROWS = 16
+PROOF_TOKENS = 64  # of each row: three times 16 × 64 places × vocabulary in float32 stay well under a gigabyte
 
 
 def merge_adapter(
@@ -42,7 +43,9 @@ def merge_adapter(
     merged = peft_model.merge_and_unload(safe_merge=True).to(getattr(torch, params.merge.dtype))
     written = _supervised_logits(merged, rows)
 
-    wanted = torch.tensor([label for row in rows for label in row.labels[1:] if label != IGNORED])
+    wanted = torch.tensor(
+        [token for row in rows for token in [t for t in row.labels[1:] if t != IGNORED][:PROOF_TOKENS]]
+    )
     record = MergeRecord(
         behaviour=behaviour,
         dtype=params.merge.dtype,
@@ -92,7 +95,7 @@ def _supervised_logits(model: Any, rows: list[Encoded]) -> torch.Tensor:
     found = []
     for row in rows:
         logits = model(input_ids=torch.tensor([row.input_ids])).logits[0, :-1]
-        found.append(logits[torch.tensor(row.labels[1:]) != IGNORED].float())
+        found.append(logits[torch.tensor(row.labels[1:]) != IGNORED][:PROOF_TOKENS].float())
     return torch.cat(found)
 
 

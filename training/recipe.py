@@ -83,6 +83,7 @@ def train_adapter(
             save_steps=training.save_steps,
             save_total_limit=1,
             logging_steps=5,
+            logging_first_step=True,
             logging_nan_inf_filter=False,
             disable_tqdm=not sys.stderr.isatty(),
             report_to="none",

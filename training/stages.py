@@ -32,9 +32,9 @@ def train(params: Params, behaviour: str) -> TrainingRecord:
 
         held_out = read_pairs(paths.VALIDATED / behaviour / "eval.jsonl")
         record = train_adapter(params, behaviour, rows, held_out, out, live)
-        print(
-            f"{record.steps} steps in {record.seconds:.0f} s, held-out loss {record.eval_loss_base} → {record.eval_loss}"
-        )
+        print(f"{record.steps} steps in {record.seconds:.0f} s, {record.tokens_per_second:.0f} tokens/s")
+        if record.eval_loss is not None and record.eval_loss_base is not None:
+            print(f"held-out loss {record.eval_loss_base:.3f} → {record.eval_loss:.3f}")
     else:
         record = TrainingRecord(behaviour=behaviour, skipped=f"validation accepted no pairs for {behaviour}")
         write_json(live / "metrics.json", {"skipped": 1})
