@@ -7,6 +7,7 @@ from threading import Event, Thread
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaList, TextIteratorStreamer
 
 from contracts.devices import compute_dtype, device
@@ -49,7 +50,7 @@ class Engine:
                 trust_remote_code=False,
                 use_safetensors=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{path} holds no readable model ({reason}): run `freshtune retrain`") from error
         return cls(model, tokenizer)

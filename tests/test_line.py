@@ -99,7 +99,7 @@ def test_the_line_rebuilds_what_changed_and_nothing_else(home: Path, tiny_model:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(lerning={}), "did you mean `training`"),
+        (lambda v: v.update(trainning={}), "did you mean `training`"),
         (lambda v: v["pairs"]["support"].update(files=["data/pairs/none.jsonl"]), "none.jsonl"),
         (lambda v: v["documents"].update(path="data/nowhere"), "nowhere"),
         (lambda v: v.update(base_model="package:no-such-package"), "is not installed"),

