@@ -13,6 +13,7 @@ import typer
 
 from contracts import paths
 from contracts.errors import FreshtuneError
+from contracts.files import read_json
 from contracts.params import load_params
 
 app = typer.Typer(
@@ -181,7 +182,7 @@ def status(as_json: Json = False) -> None:
 
     prepare()
     stale = graph.stale() | {name: [reason] for name, reason in forced().items()}
-    receipt = json.loads(paths.RECEIPT.read_text(encoding="utf-8")) if paths.RECEIPT.is_file() else None
+    receipt = read_json(paths.RECEIPT) if paths.RECEIPT.is_file() else None
     if as_json:
         typer.echo(json.dumps({"stale": stale, "release": receipt}, ensure_ascii=False))
         return

@@ -1,12 +1,11 @@
 """The base model as a normal checkpoint: safetensors, tokenizer and chat template in one directory."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ModelError
-from contracts.files import require_disk, write_json
+from contracts.files import read_json, require_disk, write_json
 from contracts.models import ModelSource, resolve_model
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def write_base(reference: str, out: Path) -> ModelSource:
 
 def base_revision(base: Path) -> str:
     """The revision that `write_base` recorded."""
-    return str(json.loads((base / SOURCE).read_text(encoding="utf-8"))["revision"])
+    return str(read_json(base / SOURCE)["revision"])
 
 
 def load_tokenizer(source: ModelSource) -> "PreTrainedTokenizerBase":
