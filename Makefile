@@ -17,7 +17,7 @@ help:  ## list the commands
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --no-deps --requirements requirements.lock $(if $(TORCH),--torch-backend $(TORCH))
+	$(BIN)/uv pip install --quiet --no-deps --compile-bytecode --requirements requirements.lock $(if $(TORCH),--torch-backend $(TORCH))
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $(READY)
 
@@ -29,10 +29,10 @@ run: $(READY)  ## the whole line: validate, train, index, evaluate, package, ans
 
 test: $(READY)  ## all tests, linters and types
 	@ruff check . && ruff format --check . && mypy
-	@pytest
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
 test-fast: $(READY)  ## the tests that need no real model
-	@pytest -m "not slow"
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "not slow"
 
 real: $(READY)  ## the same line on public support data and real policies (see benchmarks/real.py)
 	@python -m benchmarks.real

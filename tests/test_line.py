@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,15 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = ["base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"]
 pytestmark = pytest.mark.slow
+
+
+COMMAND = [sys.executable, "-m", "cli"]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture
@@ -27,13 +36,30 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def freshtune(*arguments: str, cwd: Path, code: int = 0) -> str:
-    command = [sys.executable, "-m", "cli", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == code, (
         f"{arguments} exited {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     )
     return done.stdout if code == 0 else done.stderr
+
+
+def interrupted(stage: str, *arguments: str, cwd: Path) -> str:
+    """What `freshtune` says when Ctrl-C is pressed at the first word of a stage."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr
+        said = ""
+        for line in process.stderr:
+            said += line
+            if f"Task run '{stage}' - " in line and "runs, because" not in line:
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: everything in the group hears of it
+                break
+        said += process.communicate(timeout=90)[1]
+    assert process.returncode == 130, said
+    return said
 
 
 def report_of(output: str) -> dict[str, Any]:
@@ -52,9 +78,14 @@ def test_the_line_rebuilds_what_changed_and_nothing_else(home: Path, tiny_model:
     (work / "tiny.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     project = home / "project"
 
-    first = report_of(freshtune("retrain", "--params", "tiny.yaml", "--into", str(project), "--json", cwd=work))
-    everything = {"base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"}
-    assert set(first["ran"]) == everything
+    start = ("retrain", "--params", "tiny.yaml", "--into", str(project), "--json")
+    for stage in STAGES:
+        said = interrupted(stage, *start, cwd=work)
+        assert "stopped; run the same command again to go on" in said
+        assert "Traceback" not in said
+
+    first = report_of(freshtune(*start, cwd=work))
+    assert "package" in first["ran"]
     assert first["evaluation"]["mode"] == "hybrid"
     assert set(first["evaluation"]["arms"]) == {"base", "rag", "tuned", "hybrid"}
     assert first["pairs"]["behaviours"][0]["verdict"] == "ready"

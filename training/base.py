@@ -51,10 +51,16 @@ def base_revision(base: Path) -> str:
 
 def load_tokenizer(source: ModelSource) -> "PreTrainedTokenizerBase":
     """The tokenizer that a reference leads to."""
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     where, extra = _arguments(source)
-    return AutoTokenizer.from_pretrained(where, trust_remote_code=False, **extra)
+    tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **extra)
+    if source.kind == "gguf":
+        # A GGUF's tokenizer loses which token ends a turn; the config has it.
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False, **extra)
+        tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
+        tokenizer.model_max_length = config.max_position_embeddings
+    return tokenizer
 
 
 def _load(source: ModelSource) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -76,9 +82,6 @@ def _load(source: ModelSource) -> "tuple[PreTrainedModel, PreTrainedTokenizerBas
         ) from error
     if source.kind == "gguf":
         model = _without_gguf(model)
-        # A GGUF's tokenizer loses which token ends a turn; the config has it.
-        tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
-        tokenizer.model_max_length = model.config.max_position_embeddings
     return model, tokenizer
 
 

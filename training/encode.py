@@ -3,18 +3,20 @@
 unsloth rewrites TRL's trainer when it is imported, so what a row means is decided here, once.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import DataError, ModelError
 from contracts.files import read_jsonl
-from contracts.pairs import Pair
+from contracts.pairs import Message, Pair
 from contracts.prompts import training_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_MARK = re.compile(r"\[(\d+)\]")
 IGNORED = -100  # torch's cross entropy leaves this label out
 
 
@@ -32,8 +34,8 @@ class Encoded:
         return sum(label != IGNORED for label in self.labels)
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Read accepted pairs, as validation wrote them.
+def read_pairs(path: Path, top_k: int) -> list[Pair]:
+    """Read accepted pairs, as validation wrote them, with the passages that the assistant will be shown.
 
     Raises:
         DataError: a line is broken, which validation never writes: the file was edited by hand.
@@ -43,10 +45,29 @@ def read_pairs(path: Path) -> list[Pair]:
         if isinstance(row, DataError):
             raise row
         try:
-            pairs.append(Pair.model_validate(row))
+            pairs.append(as_served(Pair.model_validate(row), top_k))
         except ValueError as error:
             raise DataError(f"{path}:{number} is no pair ({error}): run `freshtune stage validate` again") from None
     return pairs
+
+
+def as_served(pair: Pair, top_k: int) -> Pair:
+    """`pair` with at most `top_k` passages, as a live question has them; what its answer cites stays and is renumbered.
+
+    A small model that learns on three passages reads one badly, and the other way round.
+    """
+    cited = {int(mark) for mark in _MARK.findall(pair.answer)}
+    numbered = list(enumerate(pair.passages, 1))
+    first = sorted(numbered, key=lambda entry: entry[0] not in cited)[: max(top_k, len(cited))]
+    kept = [number for number, _ in sorted(first)]
+
+    def renumbered(mark: re.Match[str]) -> str:
+        number = int(mark[1])
+        return f"[{kept.index(number) + 1}]" if number in kept else mark[0]
+
+    answer = Message(role="assistant", content=_MARK.sub(renumbered, pair.answer))
+    passages = [pair.passages[number - 1] for number in kept]
+    return pair.model_copy(update={"passages": passages, "messages": [*pair.messages[:-1], answer]})
 
 
 def encode(pair: Pair, tokenizer: "PreTrainedTokenizerBase", system: str, max_length: int) -> Encoded:

@@ -23,14 +23,15 @@ def base(params: Params) -> None:
 def train(params: Params, behaviour: str) -> TrainingRecord:
     """Train the adapter of one behaviour on its accepted pairs, or record why there is none."""
     out, live = paths.adapter(behaviour), paths.REPORTS / "training" / behaviour
-    rows = read_pairs(paths.VALIDATED / behaviour / "train.jsonl")
-    for folder in (out, live):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    folder, top_k = paths.VALIDATED / behaviour, params.retrieval.top_k
+    rows = read_pairs(folder / "train.jsonl", top_k)
+    for made in (out, live):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
     if rows:
         from training.recipe import train_adapter
 
-        held_out = read_pairs(paths.VALIDATED / behaviour / "eval.jsonl")
+        held_out = read_pairs(folder / "eval.jsonl", top_k)
         record = train_adapter(params, behaviour, rows, held_out, out, live)
         print(f"{record.steps} steps in {record.seconds:.0f} s, {record.tokens_per_second:.0f} tokens/s")
         if record.eval_loss is not None and record.eval_loss_base is not None:
@@ -51,8 +52,8 @@ def merge(params: Params, behaviour: str) -> MergeRecord:
     if (adapter / "adapter_model.safetensors").is_file():
         from training.merge import merge_adapter
 
-        folder = paths.VALIDATED / behaviour
-        proof = read_pairs(folder / "eval.jsonl") or read_pairs(folder / "train.jsonl")
+        folder, top_k = paths.VALIDATED / behaviour, params.retrieval.top_k
+        proof = read_pairs(folder / "eval.jsonl", top_k) or read_pairs(folder / "train.jsonl", top_k)
         record = merge_adapter(params, behaviour, paths.BASE, adapter, proof, out)
         print(
             f"merged: largest logit difference {record.logit_difference:.2g}, argmax agreement {record.argmax_agreement:.1%}"

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import DataError, ModelError
 from contracts.pairs import Message, Pair, Passage
-from training.encode import IGNORED, encode, read_pairs
+from training.encode import IGNORED, as_served, encode, read_pairs
 
 
 @pytest.fixture(scope="module")
@@ -73,4 +73,29 @@ def test_a_row_that_validation_did_not_write_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text('{"id": "p"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"train.jsonl:1 is no pair"):
-        read_pairs(path)
+        read_pairs(path, 3)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "answer", "shown", "learnt"),
+    [
+        (1, "Nine days. [3]", "c", "Nine days. [1]"),
+        (2, "Nine days. [3]", "ac", "Nine days. [2]"),
+        (3, "Nine days. [3]", "abc", "Nine days. [3]"),
+        (5, "Nine days. [3]", "abc", "Nine days. [3]"),
+        (1, "Nine days [2], or six [3].", "bc", "Nine days [1], or six [2]."),
+        (1, "The pages I have do not say.", "a", "The pages I have do not say."),
+        (1, "Nine days. [7]", "a", "Nine days. [7]"),
+    ],
+)
+def test_a_pair_is_learnt_with_as_many_passages_as_are_served(top_k: int, answer: str, shown: str, learnt: str) -> None:
+    passages = [Passage(title="Nests", text=text) for text in "abc"]
+    served = as_served(pair(("user", "How long?"), ("assistant", answer), passages=passages), top_k)
+    assert "".join(passage.text for passage in served.passages) == shown
+    assert served.answer == learnt
+    assert served.prompt == "How long?"
+
+
+def test_a_pair_without_passages_is_learnt_as_it_is() -> None:
+    chat = pair(("user", "Hi [1]"), ("assistant", "Hello [1]"))
+    assert as_served(chat, 1) == chat
