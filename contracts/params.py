@@ -78,6 +78,7 @@ class Training(Section):
     max_steps: Positive | None = None
     batch_size: Positive = 4
     gradient_accumulation: Positive = 1
+    gradient_checkpointing: bool = True
     warmup_share: Share = 0.05
     max_length: Annotated[int, Field(ge=16)] = 2048
     max_trainable_share: Annotated[float, Field(gt=0, le=1)] = 0.10

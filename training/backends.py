@@ -89,7 +89,7 @@ def _with_unsloth(base: Path, training: Training, compute_dtype: str, seed: int)
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=linear if lora.targets == "all-linear" else lora.targets,
-            use_gradient_checkpointing="unsloth",
+            use_gradient_checkpointing="unsloth" if training.gradient_checkpointing else False,
             random_state=seed,
         )
     except ValueError as error:

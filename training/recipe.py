@@ -76,7 +76,7 @@ def train_adapter(
             warmup_steps=training.warmup_share,
             optim="adamw_torch" if on_cpu else "paged_adamw_8bit",
             train_sampling_strategy="group_by_length",
-            gradient_checkpointing=not on_cpu,
+            gradient_checkpointing=training.gradient_checkpointing,
             bf16=dtype == "bfloat16",
             use_cpu=on_cpu,
             seed=params.seed,
