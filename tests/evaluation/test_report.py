@@ -109,7 +109,7 @@ def test_a_run_without_evaluation_shows_what_there_is(project) -> None:
     project()
     pairs("limited", advice="write 58 more")
     report = build({}, "", [], [])
-    assert "not run: base, audit, evaluate, package" in card(report)
+    assert "not run: base, audit, advise, evaluate, package" in card(report)
     assert "write 58 more" in card(report)
     assert "write 58 more" in page()[1].text
 

@@ -56,7 +56,7 @@ def test_the_made_project_has_this_programs_graph_and_sees_its_own_data_change(
     monkeypatch.chdir(project(Path("made"), file))
     require_watched(load_params())
     graph.without_git(bool(snapshot.unavailable()))
-    assert set(graph.stages()) >= {"base", "audit", "validate", "train@support", "index", "package"}
+    assert set(graph.stages()) >= {"base", "audit", "validate", "advise", "train@support", "index", "package"}
     deps = {dep for reasons in graph.stale().values() for dep in reasons}
     assert f"{file.parent / 'policies'} modified" in deps
     assert "training modified" in deps  # the room behind the link is there for DVC
