@@ -93,7 +93,7 @@ def read_answers(name: str, text: str, count: int) -> list[bool]:
         InputError: another number of answers, or something else than yes and no.
     """
     words = text.replace(",", " ").split()
-    if len(words) == 1 and len(words[0]) == count:
+    if len(words) == 1 and set(words[0].casefold()) <= set("yn"):
         words = list(words[0])
     if len(words) != count:
         raise InputError(f"{name} has {len(words)} answers and {count} are asked: write y or n for each, in order")

@@ -91,6 +91,7 @@ def checklist(
     from advisor import checklist as lists
     from advisor import text
 
+    ten = None if ready is None else lists.read_answers("--ready", ready, len(lists.POINTS))
     ask = answers is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     if answers is None and not ask:
         if as_json:
@@ -106,7 +107,6 @@ def checklist(
     found = lists.tier(nine)
     if not as_json:
         typer.echo(("\n" if ask else "") + text.tier(found), nl=False)
-    ten = None if ready is None else lists.read_answers("--ready", ready, len(lists.POINTS))
     if ask and ten is None and found.recommendation != lists.RAG:
         typer.echo()
         ten = [typer.confirm(f"{n}. {point}?") for n, point in enumerate(lists.POINTS, start=1)]

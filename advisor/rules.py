@@ -115,7 +115,8 @@ def advise(inputs: Inputs, thresholds: Thresholds = PUBLISHED) -> Advice:
     else:
         reasoning.append(f"Style requirements are {inputs.style} → a prompt is enough, nothing to fine-tune for")
     if not (retrieve or train):
-        reasoning.append("Nothing decisive → RAG is the safe start; fine-tune when measured failures ask for it")
+        nothing = "Nothing else decisive" if fired else "Nothing decisive"
+        reasoning.append(f"{nothing} → RAG is the safe start; fine-tune when measured failures ask for it")
 
     warnings = []
     if inputs.examples < thresholds.least and (for_training or inputs.examples):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from advisor import checklist
-from advisor.compare import PARTS, BreakEven, Option, break_even
+from advisor.compare import PARTS, Option, break_even
 from advisor.plot import text_plot
 from advisor.prices import money
 from advisor.signals import Score
@@ -90,14 +90,16 @@ def comparison(options: Sequence[Option], months: int, queries: int, dated: str)
         lines.append(f"{option.name:21}" + "".join(f"{money(dollars):>12}" for dollars in figures))
     cheapest = min(options, key=lambda option: option.spent(months, queries))
     lines += ["", f"Cheapest here: {cheapest.name}", "", "Break-even points:"]
-    lines += [_break_even(break_even(a, b, months, queries), months) for a, b in combinations(options, 2)]
+    lines += [f"- {a.name} and {b.name}: {_break_even(a, b, months, queries)}" for a, b in combinations(options, 2)]
     return "\n".join(lines) + "\n\n" + text_plot(options, months, queries)
 
 
-def _break_even(found: BreakEven, months: int) -> str:
+def _break_even(first: Option, second: Option, months: int, queries: int) -> str:
+    found = break_even(first, second, months, queries)
     parts = []
     if found.month is not None:
         parts.append(f"month {found.month:,.1f} at this volume, then {found.later} is cheaper")
     if found.queries is not None:
         parts.append(f"{found.queries:,.0f} queries a month over {months} months, above that {found.high} is cheaper")
-    return f"- {found.first} and {found.second}: {'; '.join(parts) or 'none'}"
+    cheaper = min(first, second, key=lambda option: option.spent(months, queries))
+    return "; ".join(parts) or f"none, {cheaper.name} is always cheaper"

@@ -147,6 +147,8 @@ def test_a_pace_as_people_say_it(days: float | None, text: str) -> None:
     assert pace(days) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.05, "50 ms"), (0.1, "100 ms"), (2, "2 s"), (2.078, "2.08 s"), (30, "30 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.05, "50 ms"), (0.1, "100 ms"), (2, "2 s"), (2.078, "2.08 s"), (30, "30 s")]
+)
 def test_a_duration_as_people_say_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -51,13 +51,16 @@ def test_only_high_style_asks_for_training(style: str, expected: str) -> None:
     assert verdict(style=style, examples=100) == expected
 
 
-@pytest.mark.parametrize(("examples", "expected"), [(0, DEFAULT), (99, DEFAULT), (100, TUNED), (1000, TUNED), (1001, TUNED)])
+@pytest.mark.parametrize(
+    ("examples", "expected"), [(0, DEFAULT), (99, DEFAULT), (100, TUNED), (1000, TUNED), (1001, TUNED)]
+)
 def test_training_needs_100_examples(examples: int, expected: str) -> None:
     assert verdict(style="high", examples=examples) == expected
 
 
 @pytest.mark.parametrize(
-    ("latency", "expected"), [(0.05, TUNED), (math.nextafter(0.1, 0), TUNED), (0.1, DEFAULT), (2, DEFAULT), (None, DEFAULT)]
+    ("latency", "expected"),
+    [(0.05, TUNED), (math.nextafter(0.1, 0), TUNED), (0.1, DEFAULT), (2, DEFAULT), (None, DEFAULT)],
 )
 def test_under_100_ms_asks_for_training_without_retrieval(latency: float | None, expected: str) -> None:
     assert verdict(latency=latency, examples=100) == expected
@@ -134,7 +137,10 @@ def test_more_examples_never_make_training_less_viable(inputs: Inputs, more: int
 @given(INPUTS)
 def test_a_verdict_is_its_two_halves_and_has_reasons(inputs: Inputs) -> None:
     advice = advise(inputs)
-    assert (advice.recommendation in (HYBRID, RAG), advice.recommendation in (HYBRID, TUNED)) == (advice.retrieve, advice.train)
+    assert (advice.recommendation in (HYBRID, RAG), advice.recommendation in (HYBRID, TUNED)) == (
+        advice.retrieve,
+        advice.train,
+    )
     assert advice.reasoning
     assert not advice.train or inputs.examples >= 100
 
@@ -188,7 +194,14 @@ def test_the_nearest_change_that_flips_it(inputs: Inputs, name: str, change: str
 @given(INPUTS)
 def test_every_input_is_asked_and_a_flip_is_another_recommendation(inputs: Inputs) -> None:
     found = flips(inputs)
-    names = ["knowledge changes", "citations", "style requirements", "latency requirement", "training data", "monthly queries"]
+    names = [
+        "knowledge changes",
+        "citations",
+        "style requirements",
+        "latency requirement",
+        "training data",
+        "monthly queries",
+    ]
     assert [each.name for each in found] == names
     assert advise(inputs).recommendation not in {each.to for each in found}
 
@@ -196,7 +209,9 @@ def test_every_input_is_asked_and_a_flip_is_another_recommendation(inputs: Input
 @given(INPUTS)
 def test_no_number_of_examples_flips_it_where_none_is_told_and_none_nearer_where_one_is(inputs: Inputs) -> None:
     now, told = advise(inputs).recommendation, flip(inputs, "training data").to
-    others = {n for n in range(0, 2001, 1) if advise(replace(inputs, examples=n)).recommendation != now} if told else set()
+    others = (
+        {n for n in range(0, 2001, 1) if advise(replace(inputs, examples=n)).recommendation != now} if told else set()
+    )
     if told:
         nearest = min(others, key=lambda n: abs(n - inputs.examples))
         assert nearest == (100 if inputs.examples < 100 else 99)

@@ -125,7 +125,7 @@ def test_this_repositorys_own_graph(tmp_path: Path, home: Path, monkeypatch: pyt
         shutil.copyfile(PROGRAM / name, name)
     shutil.copytree(PROGRAM / ".dvc", ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     graph.without_git(True)
-    order = ["base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"]
+    order = ["base", "audit", "validate", "advise", "train@support", "merge@support", "index", "evaluate", "package"]
     assert graph.stages() == order
     require_watched(load_params())
     written = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
