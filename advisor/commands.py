@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -90,31 +91,39 @@ def checklist(
     """
     from advisor import checklist as lists
     from advisor import text
+    from contracts.errors import InputError
 
-    ten = None if ready is None else lists.read_answers("--ready", ready, len(lists.POINTS))
-    ask = answers is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    if answers is None and not ask:
-        if as_json:
-            _print_json({"questions": [asdict(q) for q in lists.QUESTIONS], "points": lists.POINTS})
-        else:
-            typer.echo(text.questions(), nl=False)
-        return
-    nine = (
-        [typer.confirm(f"{n}. {q.text}") for n, q in enumerate(lists.QUESTIONS, start=1)]
-        if answers is None
-        else lists.read_answers("--answers", answers, len(lists.QUESTIONS))
-    )
+    ten = lists.read_answers("--ready", ready, len(lists.POINTS)) if ready is not None else None
+    asks = answers is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    if answers is not None:
+        nine = lists.read_answers("--answers", answers, len(lists.QUESTIONS))
+    elif asks:
+        nine = _asked(question.text for question in lists.QUESTIONS)
+        typer.echo()
+    elif ready is not None:
+        raise InputError(
+            "--ready is given without --answers: which points count depends on where those lead, so add them"
+        )
+    elif as_json:
+        return _print_json({"questions": [asdict(question) for question in lists.QUESTIONS], "points": lists.POINTS})
+    else:
+        return typer.echo(text.questions(), nl=False)
+
     found = lists.tier(nine)
     if not as_json:
-        typer.echo(("\n" if ask else "") + text.tier(found), nl=False)
-    if ask and ten is None and found.recommendation != lists.RAG:
+        typer.echo(text.tier(found), nl=False)
+    if asks and ten is None and found.recommendation != lists.RAG:
         typer.echo()
-        ten = [typer.confirm(f"{n}. {point}?") for n, point in enumerate(lists.POINTS, start=1)]
+        ten = _asked(f"{point}?" for point in lists.POINTS)
     still = None if ten is None else lists.missing(ten, found.recommendation)
     if as_json:
         _print_json(asdict(found) | {"answers": nine, "ready": ten, "open": still})
     elif still is not None:
         typer.echo("\n" + text.points(still, found.recommendation), nl=False)
+
+
+def _asked(texts: Iterable[str]) -> list[bool]:
+    return [typer.confirm(f"{n}. {text}") for n, text in enumerate(texts, start=1)]
 
 
 @app.command()

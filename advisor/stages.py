@@ -21,7 +21,9 @@ def advise(params: Params) -> None:
     verdict = advise_project(params)
     shutil.rmtree(paths.train_advice("").parent, ignore_errors=True)
     for each in verdict.behaviours:
-        advice = TrainingAdvice(behaviour=each.behaviour, skip="" if each.train else each.training)
+        advice = TrainingAdvice(
+            behaviour=each.behaviour, skip="" if each.train else each.training.removeprefix("skipped: ")
+        )
         write_json(paths.train_advice(each.behaviour), advice.model_dump())
         print(f"{each.behaviour}: {each.recommendation}; training {each.training}")
     # Not write_json, which sorts the keys: costs are read from top to bottom.

@@ -78,7 +78,7 @@ def test_answers_are_read_as_people_write_them(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("yn", "has 1 answers and 3 are asked"), ("y n", "has 2 answers"), ("y n maybe", "answer 3 of --answers is 'maybe'"),
+    [("yn", "has 2 answers and 3 are asked"), ("y n", "has 2 answers"), ("y n maybe", "answer 3 of --answers is 'maybe'"),
      ("yx n n n", "has 4 answers"), ("", "has 0 answers"), ("yxn", "has 1 answers")],
 )  # fmt: skip
 def test_other_answers_are_refused(text: str, message: str) -> None:

@@ -13,7 +13,7 @@ from advisor.rules import DEFAULT, HYBRID, RAG, TUNED
 from advisor.stages import advise
 from contracts import paths
 from contracts.errors import DataError, InputError
-from contracts.files import tree_hashes
+from contracts.files import tree_hashes, write_jsonl
 from contracts.params import Params
 from contracts.verdicts import AdviceVerdict, BehaviourAdvice
 
@@ -175,6 +175,20 @@ def test_what_training_depends_on_moves_with_the_decision_alone(project: Project
     assert {decision(**changes) for changes in others} == {trained}
     assert decision(advisor={"style_requirements": "low"}) != trained
     assert decision(pairs={"support": 99}) != trained
+
+
+def test_training_follows_the_advice_and_records_why(project: Project) -> None:
+    from training.stages import merge, train
+
+    params = project(advisor={"style_requirements": "medium"})
+    advise(params)
+    turns = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "This."}]
+    row = {"id": "1", "behaviour": "support", "messages": turns}
+    write_jsonl(paths.VALIDATED / "support" / "train.jsonl", [row])
+    record = train(params, "support")
+    assert record.skipped.startswith("the advice is RAG Only (`freshtune advise project` explains it")
+    assert merge(params, "support").skipped == record.skipped
+    assert not list(paths.adapter("support").glob("*.safetensors"))
 
 
 def test_dvc_gives_training_the_decision_and_not_the_figures() -> None:
