@@ -11,6 +11,7 @@ from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
+from advisor.commands import app as advise_app
 from contracts import paths
 from contracts.errors import FreshtuneError
 from contracts.files import read_json
@@ -28,6 +29,7 @@ data_app = typer.Typer(
     help="Data under DVC, and the way back to what an earlier run was made of.", no_args_is_help=True
 )
 app.add_typer(data_app, name="data")
+app.add_typer(advise_app, name="advise")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +51,11 @@ def _told(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(130) from None
 
     return told
+
+
+for _command in advise_app.registered_commands:
+    assert _command.callback
+    _command.callback = _told(_command.callback)
 
 
 def _quiet() -> None:
@@ -221,6 +228,10 @@ def stage(
             from validation.stages import validate
 
             validate(params)
+        case "advise":
+            from advisor.stages import advise
+
+            advise(params)
         case "train" | "merge":
             import training.stages
 

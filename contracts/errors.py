@@ -2,6 +2,7 @@
 
     FreshtuneError            something a person can mend; shown as one message, never a traceback
     ├── ParamsError           params.yaml: all that is wrong with it, at once
+    ├── InputError            a value that a person typed, and that cannot be read
     ├── DataError             a file of pairs, documents, history or questions
     ├── ModelError            a model reference, a checkpoint, the training of it, the merge
     ├── StoreError            the index: another fingerprint, drift, a refused delete
@@ -21,6 +22,10 @@ class FreshtuneError(Exception):
 
 class ParamsError(FreshtuneError):
     """params.yaml does not say what a run needs. Carries every problem found, one a line."""
+
+
+class InputError(FreshtuneError):
+    """A value on the command line is not understood. Says what is."""
 
 
 class DataError(FreshtuneError):

@@ -62,6 +62,14 @@ class Validation(Section):
         return self
 
 
+class Advisor(Section):
+    needs_citations: bool = True
+    style_requirements: Literal["low", "medium", "high"] = "high"
+    latency_requirement: Annotated[float, Field(gt=0)] | None = None
+    monthly_queries: Annotated[int, Field(ge=0)] = 10_000
+    prices: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+
+
 class Lora(Section):
     rank: Annotated[int, Field(ge=1, json_schema_extra={"hint": "8-16 suits style, 32-64 domain reasoning"})] = 16
     alpha: Positive = 32
@@ -160,6 +168,7 @@ class Params(Section):
     documents: Documents
     audit: Audit = Audit()
     validation: Validation = Validation()
+    advisor: Advisor = Advisor()
     training: Training = Training()
     merge: Merge = Merge()
     retrieval: Retrieval = Retrieval()

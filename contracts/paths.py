@@ -14,6 +14,8 @@ REPORTS = Path("reports")
 AUDIT = REPORTS / "audit.json"
 VALIDATION = REPORTS / "validation"
 VERDICT = VALIDATION / "verdict.json"
+ADVICE = REPORTS / "advice"
+ADVICE_VERDICT = ADVICE / "advice.json"
 INDEX = REPORTS / "index.json"
 EVALUATION = REPORTS / "evaluation"
 RECEIPT = REPORTS / "package.json"
@@ -29,6 +31,7 @@ EMBEDDINGS = STATE / "embeddings"
 CHECKPOINTS = STATE / "checkpoints"
 LOCK = STATE / "writer.lock"
 RUNS = STATE / "runs"
+RELEASED = STATE / "released.json"  # what the last release measured, for the advice of the next run
 
 
 def adapter(behaviour: str) -> Path:
@@ -39,6 +42,11 @@ def adapter(behaviour: str) -> Path:
 def merged(behaviour: str) -> Path:
     """The merged model of one behaviour, with merge.json beside the weights."""
     return MERGED / behaviour
+
+
+def train_advice(behaviour: str) -> Path:
+    """Whether one behaviour is to be trained: apart from the advice, so that its figures make no training stale."""
+    return ADVICE / "train" / f"{behaviour}.json"
 
 
 def examples(behaviour: str) -> Path:

@@ -63,6 +63,63 @@ class ValidationVerdict(_File):
     quarantined: int
 
 
+class Evidence(_File):
+    """One input of an advice as people read it, and the file or key that it comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+class Flip(_File):
+    """The nearest change of one input, alone, that changes the recommendation; an empty `to` where none does."""
+
+    name: str
+    change: str
+    to: str
+
+
+class BehaviourAdvice(_File):
+    """RAG, fine-tuning or both, for one behaviour. Costs are dollars; `monthly` by line, `one_time` once."""
+
+    behaviour: str
+    recommendation: str
+    reasoning: list[str]
+    warnings: list[str]
+    evidence: list[Evidence]
+    flips: list[Flip]
+    monthly: dict[str, float]
+    one_time: float
+    training: str
+    train: bool
+
+
+class AdviceVerdict(_File):
+    """Written by `advise`. `release` is the one whose measurements it read, empty before the first."""
+
+    release: str
+    behaviours: list[BehaviourAdvice]
+
+
+class TrainingAdvice(_File):
+    """Written by `advise`, read by `train`: `skip` is why nothing is to be trained; empty: train."""
+
+    behaviour: str
+    skip: str
+
+
+class ReleasedEvaluation(_File):
+    """.freshtune/released.json, kept by `package`: what the arm that was released last measured.
+
+    `seconds` is its median for one question, `tokens` the mean of prompt and answer together.
+    """
+
+    release: str
+    arm: Literal["rag", "hybrid"]
+    seconds: float | None
+    tokens: float | None
+
+
 class TrainingRecord(_File):
     """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty."""
 

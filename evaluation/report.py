@@ -12,6 +12,7 @@ from contracts import paths
 from contracts.errors import DataError
 from contracts.files import read_json, read_jsonl, write_text
 from contracts.verdicts import (
+    AdviceVerdict,
     AuditVerdict,
     EvaluationVerdict,
     IndexRecord,
@@ -31,6 +32,7 @@ _STAGES = {
     "base": paths.BASE,
     "audit": paths.AUDIT,
     "validate": paths.VERDICT,
+    "advise": paths.ADVICE_VERDICT,
     "train": paths.ADAPTERS,
     "merge": paths.MERGED,
     "index": paths.INDEX,
@@ -54,6 +56,7 @@ def build(seconds: dict[str, float], snapshot: str, changes: list[str], ran: lis
         "changes": changes,
         "audit": _audit(),
         "pairs": _read(paths.VERDICT, ValidationVerdict),
+        "advice": _read(paths.ADVICE_VERDICT, AdviceVerdict),
         "training": _records(paths.ADAPTERS, "training.json", TrainingRecord),
         "merge": _records(paths.MERGED, "merge.json", MergeRecord),
         "index": _index(),
@@ -172,6 +175,15 @@ def _samples(evaluation: dict[str, Any] | None) -> list[dict[str, Any]]:
     return samples
 
 
+def _untrained(report: dict[str, Any]) -> dict[str, str]:
+    """What to do about a rag-only release: where there were pairs enough, the advice was against training."""
+    pairs = report["pairs"]
+    if pairs and all(behaviour["verdict"] != "refused" for behaviour in pairs["behaviours"]):
+        return {"command": "freshtune advise project", "why": "why nothing was trained, and what would change that"}
+    why = "again with more pairs: reports/validation/quarantine.jsonl says which fell out"
+    return {"command": "freshtune retrain", "why": why}
+
+
 def _next(report: dict[str, Any]) -> list[dict[str, str]]:
     """The three commands this situation asks for, each with its reason."""
     look = {"command": f"python -m webbrowser {paths.REPORT_HTML}", "why": "plots, and what every arm answered"}
@@ -184,10 +196,7 @@ def _next(report: dict[str, Any]) -> list[dict[str, str]]:
             {"command": "freshtune serve", "why": "the same over HTTP"},
             {"command": "freshtune schedule", "why": "retrain and reindex by the clock"}
             if report["evaluation"]["mode"] == "hybrid"
-            else {
-                "command": "freshtune retrain",
-                "why": "again with more pairs: reports/validation/quarantine.jsonl says which fell out",
-            },
+            else _untrained(report),
         ]
     if report["status"] == "blocked":
         failed = [

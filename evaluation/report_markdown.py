@@ -25,6 +25,10 @@ def markdown(report: dict[str, Any]) -> str:
     for behaviour in report["pairs"]["behaviours"] if report["pairs"] else []:
         steps = " → ".join(f"{step} {rows}" for step, rows in figures.funnel(behaviour))
         lines.append(f"- pairs, {behaviour['behaviour']}: **{behaviour['verdict']}** ({steps})")
+    for each in report["advice"]["behaviours"] if report["advice"] else []:
+        lines.append(
+            f"- advice, {each['behaviour']}: **{_md(each['recommendation'])}**; training {_md(each['training'])}"
+        )
     lines += [f"- training, {r['behaviour']}: {_md(figures.training_line(r))}" for r in report["training"]]
     lines += [f"- merge, {r['behaviour']}: {_md(figures.merge_line(r))}" for r in report["merge"]]
     lines += [f"- index: {_md(figures.index_line(report['index']))}"] if report["index"] else []

@@ -49,6 +49,7 @@ def _heading(name: str, console: Console) -> None:
 def _sections(report: dict[str, Any], width: int, plain: bool) -> Iterator[tuple[str, list[RenderableType]]]:
     evaluation = report["evaluation"]
     yield "Pairs", _pairs(report, width, plain)
+    yield "Advice", _advice(report["advice"])
     yield "Training", _training(report, plain)
     yield "Index", [_index(report)]
     if evaluation is None:
@@ -102,6 +103,18 @@ def _funnel(behaviour: dict[str, Any], width: int, plain: bool) -> Table:
         bar = ("#" if plain else "━") * round(width * rows / most)
         table.add_row(step, f"{rows:,}", Text(bar, style="blue"))
     return table
+
+
+def _advice(advice: dict[str, Any] | None) -> list[RenderableType]:
+    if advice is None:
+        return ["not run"]
+    parts: list[RenderableType] = []
+    for each in advice["behaviours"]:
+        parts.append(Text.assemble(each["behaviour"], " ", (each["recommendation"], "bold")))
+        parts += [Text(f"- {reason}", style="dim") for reason in each["reasoning"]]
+        parts += [Text(warning, style="yellow") for warning in each["warnings"]]
+        parts += [] if each["train"] else [Text(f"training {each['training']}", style="yellow")]
+    return parts
 
 
 def _training(report: dict[str, Any], plain: bool) -> list[RenderableType]:

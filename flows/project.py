@@ -19,7 +19,7 @@ from flows.git import commit_of, git, line
 from flows.inputs import literal_part
 
 PROGRAM = Path(__file__).resolve().parents[1]
-_ROOMS = ("assistant", "contracts", "evaluation", "retrieval", "serving", "training", "validation")
+_ROOMS = ("advisor", "assistant", "contracts", "evaluation", "retrieval", "serving", "training", "validation")
 _COPIED = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore")
 _NO_HISTORY = Path("data/history/none.jsonl")
 

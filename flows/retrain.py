@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from advisor.prices import load_prices
 from contracts import paths
 from contracts.errors import DataError, FreshtuneError
 from contracts.files import read_json
@@ -42,8 +43,11 @@ def prepare() -> None:
 
     Raises:
         ParamsError: params.yaml has problems, or this is no project.
+        InputError: advisor.prices has some.
     """
-    require_watched(load_params())
+    params = load_params()
+    require_watched(params)
+    load_prices(params.advisor.prices, "params.yaml: advisor.prices")
     graph.without_git(bool(snapshot.unavailable()))
 
 

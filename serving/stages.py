@@ -2,15 +2,18 @@
 
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 from contracts import paths
-from contracts.files import read_json, write_json
+from contracts.files import read_json, read_jsonl, write_json
 from contracts.params import Params
-from contracts.verdicts import EvaluationVerdict
+from contracts.verdicts import EvaluationVerdict, ReleasedEvaluation
 
 
 def package(params: Params) -> None:
     """Build the Bento of the evaluated release, unless the same one stands in the BentoML store already.
+
+    What the release measured is kept in .freshtune/released.json: the next run's advice reads it before it evaluates.
 
     A release that a gate blocks is not built; the receipt (reports/package.json) says which gate, and the stage
     still succeeds.
@@ -22,10 +25,24 @@ def package(params: Params) -> None:
     verdict = EvaluationVerdict.model_validate(read_json(paths.EVALUATION / "evaluation.json"))
     receipt = {"tag": "", "path": "", "release": "", "mode": verdict.mode, "blocked": "", "size_mib": 0.0}
     if verdict.passed:
-        write_json(paths.RECEIPT, receipt | _build(params, verdict))
+        built = _build(params, verdict)
+        write_json(paths.RELEASED, _measured(str(built["tag"]), verdict).model_dump())
+        write_json(paths.RECEIPT, receipt | built)
     else:
         failed = [f"{gate.name}: {gate.detail}" for gate in verdict.gates if gate.passed is False]
         write_json(paths.RECEIPT, receipt | {"blocked": "; ".join(failed) or verdict.reason})
+
+
+def _measured(tag: str, verdict: EvaluationVerdict) -> ReleasedEvaluation:
+    rows = [row for _, row in read_jsonl(paths.EVALUATION / "answers.jsonl") if isinstance(row, dict)]
+    answers = [row["answer"] for row in rows if row["arm"] == verdict.arm]
+    latency = verdict.arms[verdict.arm].get("median_latency_seconds")
+    return ReleasedEvaluation(
+        release=tag,
+        arm=verdict.arm,
+        seconds=latency.mean if latency else None,
+        tokens=fmean(a["prompt_tokens"] + a["answer_tokens"] for a in answers) if answers else None,
+    )
 
 
 def _build(params: Params, verdict: EvaluationVerdict) -> dict[str, object]:

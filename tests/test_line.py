@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STAGES = ["base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"]
+STAGES = ["base", "audit", "validate", "advise", "train@support", "merge@support", "index", "evaluate", "package"]
 pytestmark = pytest.mark.slow
 
 

@@ -3,9 +3,9 @@
 import shutil
 
 from contracts import paths
-from contracts.files import write_json
+from contracts.files import read_json, write_json
 from contracts.params import Params
-from contracts.verdicts import MergeRecord, TrainingRecord
+from contracts.verdicts import MergeRecord, TrainingAdvice, TrainingRecord
 from training.encode import read_pairs
 
 TRAINING_RECORD = "training.json"
@@ -21,14 +21,18 @@ def base(params: Params) -> None:
 
 
 def train(params: Params, behaviour: str) -> TrainingRecord:
-    """Train the adapter of one behaviour on its accepted pairs, or record why there is none."""
+    """Train the adapter of one behaviour on its accepted pairs, or record why there is none.
+
+    It follows reports/advice/train/; run by hand before any advice was given, it trains what validation accepted.
+    """
     out, live = paths.adapter(behaviour), paths.REPORTS / "training" / behaviour
     folder, top_k = paths.VALIDATED / behaviour, params.retrieval.top_k
     rows = read_pairs(folder / "train.jsonl", top_k)
     for made in (out, live):
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
-    if rows:
+    skip = _advice_against(behaviour) if rows else f"validation accepted no pairs for {behaviour}"
+    if not skip:
         from training.recipe import train_adapter
 
         held_out = read_pairs(folder / "eval.jsonl", top_k)
@@ -37,11 +41,16 @@ def train(params: Params, behaviour: str) -> TrainingRecord:
         if record.eval_loss is not None and record.eval_loss_base is not None:
             print(f"held-out loss {record.eval_loss_base:.3f} → {record.eval_loss:.3f}")
     else:
-        record = TrainingRecord(behaviour=behaviour, skipped=f"validation accepted no pairs for {behaviour}")
+        record = TrainingRecord(behaviour=behaviour, skipped=skip)
         write_json(live / "metrics.json", {"skipped": 1})
-        print(f"nothing to train: {record.skipped}; {paths.VERDICT} says why")
+        print(f"nothing to train: {skip}; {paths.ADVICE_VERDICT if rows else paths.VERDICT} says why")
     write_json(out / TRAINING_RECORD, record.model_dump())
     return record
+
+
+def _advice_against(behaviour: str) -> str:
+    path = paths.train_advice(behaviour)
+    return TrainingAdvice.model_validate(read_json(path)).skip if path.is_file() else ""
 
 
 def merge(params: Params, behaviour: str) -> MergeRecord:
@@ -59,7 +68,8 @@ def merge(params: Params, behaviour: str) -> MergeRecord:
             f"merged: largest logit difference {record.logit_difference:.2g}, argmax agreement {record.argmax_agreement:.1%}"
         )
     else:
-        record = MergeRecord(behaviour=behaviour, skipped="there is no adapter to merge")
+        trained = TrainingRecord.model_validate(read_json(adapter / TRAINING_RECORD))
+        record = MergeRecord(behaviour=behaviour, skipped=trained.skipped)
         print(f"nothing to merge: {record.skipped}")
     write_json(out / MERGE_RECORD, record.model_dump())
     return record

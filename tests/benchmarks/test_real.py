@@ -112,7 +112,7 @@ def test_the_whole_line_on_real_data(shared_data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
     figures = json.loads(done.stdout.splitlines()[-1])
-    order = ["base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"]
+    order = ["base", "audit", "validate", "advise", "train@support", "merge@support", "index", "evaluate", "package"]
     assert figures["ran"] == order
     assert all(figures["stages"][name] > 0 for name in order)
     assert figures["mode"] == "hybrid"

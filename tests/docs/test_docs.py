@@ -28,6 +28,7 @@ INVENTED = ("data/mine", "release.json", "other.yaml", "dvc.lock")
 # Each room with the rooms it may import.
 FLOORS = {
     "contracts": set(),
+    "advisor": {"contracts"},
     "validation": {"contracts"},
     "training": {"contracts"},
     "retrieval": {"contracts"},

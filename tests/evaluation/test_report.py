@@ -109,7 +109,7 @@ def test_a_run_without_evaluation_shows_what_there_is(project) -> None:
     project()
     pairs("limited", advice="write 58 more")
     report = build({}, "", [], [])
-    assert "not run: base, audit, evaluate, package" in card(report)
+    assert "not run: base, audit, advise, evaluate, package" in card(report)
     assert "write 58 more" in card(report)
     assert "write 58 more" in page()[1].text
 
@@ -123,6 +123,36 @@ def test_a_blocked_release_names_the_gate_and_does_not_offer_to_serve(project, s
     assert "FAIL" in card(report)
     assert not any("serve" in entry["command"] or "ask" in entry["command"] for entry in report["next"])
     assert any("max_latency_seconds" in entry["why"] for entry in report["next"])
+
+
+def advice(train: bool) -> None:
+    each = {"behaviour": "support", "recommendation": "RAG Only", "reasoning": ["Citations required → RAG"],
+            "warnings": ["CONFLICT: two needs"], "evidence": [{"name": "citations", "value": "required", "source": "params"}],
+            "flips": [], "monthly": {}, "one_time": 0.0, "train": train,
+            "training": "runs" if train else "skipped: the advice is RAG Only"}  # fmt: skip
+    put("reports/advice/advice.json", {"release": "", "behaviours": [each]})
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_advice_stands_in_every_form_and_says_when_training_is_skipped(finished, train: bool) -> None:
+    advice(train)
+    report = build(STAGES, "", [], list(STAGES))
+    for text in (card(report), page()[1].text, markdown(report)):
+        assert "RAG Only" in text
+        assert ("skipped: the advice is RAG Only" in text) is not train
+    for text in (card(report), page()[1].text):
+        assert "Citations required → RAG" in text
+        assert "CONFLICT: two needs" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "command"), [("ready", "freshtune advise project"), ("refused", "freshtune retrain")]
+)
+def test_a_rag_only_release_says_what_to_do_about_it(project, scripted, verdict: str, command: str) -> None:
+    evaluate(project(skipped="the advice is RAG Only", gates={"min_task_success": 0.3}), scripted())
+    pairs(verdict)
+    receipt(mode="rag-only")
+    assert build({}, "", [], [])["next"][-1]["command"] == command
 
 
 @pytest.mark.parametrize("terminal", [True, False])

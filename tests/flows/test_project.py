@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts.errors import DataError, ParamsError
+from contracts.errors import DataError, InputError, ParamsError
 from contracts.params import load_params
 from flows import graph, snapshot
 from flows.git import commit_of, files
 from flows.inputs import literal_part, require_watched
 from flows.project import PROGRAM, project
+from flows.retrain import prepare
 
 FILE = """\
 project: other
@@ -56,7 +57,7 @@ def test_the_made_project_has_this_programs_graph_and_sees_its_own_data_change(
     monkeypatch.chdir(project(Path("made"), file))
     require_watched(load_params())
     graph.without_git(bool(snapshot.unavailable()))
-    assert set(graph.stages()) >= {"base", "audit", "validate", "train@support", "index", "package"}
+    assert set(graph.stages()) >= {"base", "audit", "validate", "advise", "train@support", "index", "package"}
     deps = {dep for reasons in graph.stale().values() for dep in reasons}
     assert f"{file.parent / 'policies'} modified" in deps
     assert "training modified" in deps  # the room behind the link is there for DVC
@@ -119,19 +120,29 @@ def test_pairs_that_dvc_would_not_watch_are_refused(mini: Path) -> None:
         require_watched(load_params())
 
 
+def test_a_price_that_does_not_exist_is_told_before_any_work(mini: Path) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "advisor: {prices: {vectordb: 1}}\n")
+    with pytest.raises(
+        InputError, match=r"params.yaml: advisor.prices names vectordb, .*did you mean vector_db_monthly"
+    ):
+        prepare()
+
+
 def test_this_repositorys_own_graph(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copyfile(PROGRAM / name, name)
     shutil.copytree(PROGRAM / ".dvc", ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     graph.without_git(True)
-    order = ["base", "audit", "validate", "train@support", "merge@support", "index", "evaluate", "package"]
+    order = ["base", "audit", "validate", "advise", "train@support", "merge@support", "index", "evaluate", "package"]
     assert graph.stages() == order
     require_watched(load_params())
     written = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
     deps = written["train"]["deps"]
     assert "data/validated/${item.behaviour}" in deps
-    assert not [dep for dep in deps if dep.startswith(("reports", "data/pairs", "validation"))]
+    assert not [
+        dep for dep in deps if dep.startswith(("reports/audit", "reports/validation", "data/pairs", "validation"))
+    ]
     values = yaml.safe_load(Path("params.yaml").read_text())
     for key in {key for entry in written.values() for key in entry["params"]}:
         found = values

@@ -155,11 +155,12 @@ def _weights(place: Path) -> None:
 
 def _write_verdict(**changes: Any) -> None:
     score = Estimate(mean=0.8, low=0.7, high=0.9, n=10)
+    seconds = Estimate(mean=1.5, low=1.2, high=1.9, n=5)
     verdict = EvaluationVerdict(
         mode="hybrid",
         arm="hybrid",
         reason="",
-        arms={"rag": {"task_success": score}, "hybrid": {"task_success": score}},
+        arms={"rag": {"task_success": score}, "hybrid": {"task_success": score, "median_latency_seconds": seconds}},
         by_category={},
         gates=[
             GateResult(name="min_format", passed=True, value=0.9, bound=0.8, detail="0.90 of answers, at least 0.80")
@@ -168,6 +169,8 @@ def _write_verdict(**changes: Any) -> None:
         index_content="",
         eval_loss={},
     )
+    answer = {"prompt_tokens": 400, "answer_tokens": 50}
+    write_jsonl(paths.EVALUATION / "answers.jsonl", [{"arm": arm, "answer": answer} for arm in ("rag", "hybrid")])
     write_json(paths.EVALUATION / "evaluation.json", verdict.model_copy(update=changes).model_dump(mode="json"))
 
 

@@ -33,6 +33,7 @@ def test_a_blocked_release_builds_nothing_and_names_the_gates(
     assert receipt["blocked"] == "min_format: 0.31 of answers, at least 0.80"
     assert receipt["tag"] == ""
     assert not list(bentoml_home.glob("bentos/*"))
+    assert not paths.RELEASED.exists()
 
 
 def test_a_bento_holds_the_release_and_the_rooms_that_answer_and_nothing_else(evaluated: Params, project: Path) -> None:
@@ -48,6 +49,8 @@ def test_a_bento_holds_the_release_and_the_rooms_that_answer_and_nothing_else(ev
     assert {p.name for p in (root / "src/serving").iterdir() if p.is_file()} == set(bento.SERVING)
     assert load_release(root / "src/release").id == receipt["release"]
     assert receipt["path"] == f"bentos/demo/{receipt['release']}"
+    measured = {"release": receipt["tag"], "arm": "hybrid", "seconds": 1.5, "tokens": 450.0}
+    assert read_json(paths.RELEASED) == measured  # for the next run's advice
     assert receipt["blocked"] == ""
     text = "".join(
         p.read_text(encoding="utf-8") for p in root.rglob("*") if p.suffix in (".yaml", ".json", ".txt", ".md")
