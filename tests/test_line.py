@@ -53,17 +53,7 @@ def test_the_line_rebuilds_what_changed_and_nothing_else(home: Path, tiny_model:
     project = home / "project"
 
     first = report_of(freshtune("retrain", "--params", "tiny.yaml", "--into", str(project), "--json", cwd=work))
-    everything = {
-        "base",
-        "audit",
-        "validate",
-        "advise",
-        "train@support",
-        "merge@support",
-        "index",
-        "evaluate",
-        "package",
-    }
+    everything = {"base", "audit", "validate", "advise", "train@support", "merge@support", "index", "evaluate", "package"}  # fmt: skip
     assert set(first["ran"]) == everything
     assert first["evaluation"]["mode"] == "hybrid"
     assert set(first["evaluation"]["arms"]) == {"base", "rag", "tuned", "hybrid"}
