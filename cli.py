@@ -53,7 +53,7 @@ def _told(command: Callable[P, R]) -> Callable[P, R]:
     return told
 
 
-for _command in advise_app.registered_commands:
+for _command in advise_app.registered_commands:  # a room knows nothing of exit codes
     assert _command.callback
     _command.callback = _told(_command.callback)
 

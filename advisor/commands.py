@@ -141,12 +141,16 @@ def compare(
     from advisor.compare import break_even, options
     from advisor.inputs import read_count
     from advisor.plot import svg_plot
+    from contracts.errors import InputError
     from contracts.files import write_text
 
     queries, prices = read_count("--monthly-queries", monthly_queries), _prices(price)
     four = options(prices)
     if svg:
-        write_text(svg, svg_plot(four, months, queries))
+        try:
+            write_text(svg, svg_plot(four, months, queries))
+        except OSError as error:
+            raise InputError(f"--svg {svg} cannot be written ({error.strerror}): name another file") from None
     if as_json:
         _print_json(
             {

@@ -55,11 +55,11 @@ def read_pace(name: str, text: str) -> float | None:
         return None
     if (days := _PACES.get(said.replace("-", "").replace(" ", ""))) is not None:
         return days
-    if found := re.fullmatch(rf"(?:every|each) (?:(?P<count>\d+(?:\.\d+)?|other) )?{_UNIT}", said):
+    if found := re.fullmatch(rf"(?:every|each) (?:(?P<count>\d{{1,6}}(?:\.\d{{1,6}})?|other) )?{_UNIT}", said):
         count = 2 if found["count"] == "other" else float(found["count"] or 1)
         if count:
             return count * _DAYS[found["unit"]]
-    if found := re.fullmatch(rf"(?P<count>once|twice|\d+)(?:x| times)? (?:a|an|per|every|each) {_UNIT}", said):
+    if found := re.fullmatch(rf"(?P<count>once|twice|\d{{1,6}})(?:x| times)? (?:a|an|per|every|each) {_UNIT}", said):
         count = _COUNTS.get(found["count"]) or int(found["count"])
         if count:
             return _DAYS[found["unit"]] / count
@@ -70,7 +70,7 @@ def read_pace(name: str, text: str) -> float | None:
     )
 
 
-_NUMBER = r"(?P<number>\d{1,3}(?:[,_ ]\d{3})+|\d+)(?P<part>\.\d+)?"
+_NUMBER = r"(?P<number>\d{1,3}(?:[,_ ]\d{3}){1,4}|\d{1,15})(?P<part>\.\d{1,9})?"
 _SCALES = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000}
 _NOUNS = "examples?|pairs?|rows?|samples?|queries|requests|questions"
 
@@ -113,7 +113,7 @@ def read_duration(name: str, text: str) -> float | None:
     if said in ("none", "any"):
         return None
     if found := re.fullmatch(
-        r"(?P<less>under |below |less than |< ?)?(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[a-z]+)", said
+        r"(?P<less>under |below |less than |< ?)?(?P<number>\d{1,9}(?:\.\d{1,9})?) ?(?P<unit>[a-z]+)", said
     ):
         per_second = _PER_SECOND.get(found["unit"])
         if per_second and (seconds := float(found["number"]) / per_second):

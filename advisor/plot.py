@@ -50,7 +50,7 @@ def svg_plot(options: Sequence[Option], months: int, queries: float) -> str:
         "@media(prefers-color-scheme:dark){text{fill:#e6eaf0}.grid{stroke:#2e3642}}"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 800 370" aria-label="{escape(title)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 840 370" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title><style>{style}</style>{''.join(parts)}</svg>\n"
     )
 

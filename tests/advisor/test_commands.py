@@ -93,6 +93,7 @@ def test_json_holds_all_of_it() -> None:
         ("analyze --monthly-queries -3", "error: --monthly-queries is '-3'"),
         ("analyze --price vector_db_monthly", "error: --price is 'vector_db_monthly': write NAME=DOLLARS"),
         ("compare --price rag=1", "error: --price names rag, which is no price"),
+        ("compare --svg /", "error: --svg / cannot be written"),
         ("checklist --answers yn", "error: --answers has 2 answers and 9 are asked"),
         ("checklist --ready yyyyyyyyyy", "error: --ready is given without --answers"),
         ("checklist --answers nnyyyynyn --ready y", "error: --ready has 1 answers and 10 are asked"),
