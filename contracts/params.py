@@ -125,7 +125,7 @@ class Gates(Section):
     min_grounded_numbers: Share | None = 0.7
     min_citation_correct: Share | None = 0.5
     max_latency_seconds: Annotated[float, Field(gt=0)] | None = 30.0
-    beats_halves: bool = True
+    min_lead: Annotated[float, Field(ge=-1, le=1)] | None = -0.05
 
 
 class Evaluation(Section):

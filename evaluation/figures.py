@@ -130,7 +130,7 @@ def gate_values(gate: Mapping[str, Any]) -> tuple[str, str]:
     value = MISSING if gate["value"] is None else f"{gate['value']:.2f}"
     if gate["bound"] is None:
         return value, MISSING
-    sign = {"max_latency_seconds": "≤", "beats_halves": ">"}.get(gate["name"], "≥")
+    sign = "≤" if gate["name"] == "max_latency_seconds" else "≥"
     return value, f"{sign} {gate['bound']:g}"
 
 

@@ -4,6 +4,7 @@ from contracts.params import Gates
 from contracts.verdicts import Estimate, GateResult
 
 _ANSWERS = "reports/evaluation/answers.jsonl"
+_ROUNDING = 1e-9  # a mean of shares may miss its bound by this much
 
 
 def apply_gates(
@@ -27,7 +28,7 @@ def apply_gates(
                   "compare with retrieval_recall: if that is low mend the documents, else add pairs that cite",
                   unmeasured="no golden question names its documents: add `documents` to some"),
         _latency(gates.max_latency_seconds, metrics["median_latency_seconds"]),
-        _beats_halves(gates.beats_halves, arm, differences),
+        _lead(gates.min_lead, arm, differences),
     ]  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def _at_least(
         return _off(name, estimate.mean)
     if estimate.mean is None:
         return GateResult(name=name, passed=None, value=None, bound=bound, detail=unmeasured)
-    passed = estimate.mean >= bound - 1e-9
+    passed = estimate.mean >= bound - _ROUNDING
     detail = meaning if passed else f"{meaning}: {way_out}"
     return GateResult(name=name, passed=passed, value=estimate.mean, bound=bound, detail=detail)
 
@@ -72,30 +73,30 @@ def _latency(bound: float | None, estimate: Estimate) -> GateResult:
     return GateResult(name=name, passed=passed, value=estimate.mean, bound=bound, detail=detail)
 
 
-def _beats_halves(wanted: bool, arm: str, differences: dict[str, Estimate]) -> GateResult:
+def _lead(bound: float | None, arm: str, differences: dict[str, Estimate]) -> GateResult:
     """The hybrid's lead over its better half. Unproven is not passed: both halves must have been asked."""
-    name = "beats_halves"
+    name = "min_lead"
     leads = {half: differences.get(f"hybrid-{half}") for half in ("rag", "tuned")}
     known = {half: lead.mean for half, lead in leads.items() if lead is not None and lead.mean is not None}
     lead = min(known.values(), default=None)
-    if not wanted:
+    if bound is None:
         return _off(name, lead)
     if arm != "hybrid":
         detail = "does not apply to a rag-only release: there is no tuned half"
-        return GateResult(name=name, passed=None, value=None, bound=0.0, detail=detail)
+        return GateResult(name=name, passed=None, value=None, bound=bound, detail=detail)
     if missing := [half for half in leads if half not in known]:
         detail = f"{' and '.join(missing)} was not asked: add it to evaluation.arms, or switch this gate off"
-        return GateResult(name=name, passed=False, value=lead, bound=0.0, detail=detail)
+        return GateResult(name=name, passed=False, value=lead, bound=bound, detail=detail)
     assert lead is not None
     half = min(known, key=lambda name: known[name])
     estimate = leads[half]
-    unsure = estimate is not None and estimate.low is not None and estimate.low <= 0
+    passed = lead >= bound - _ROUNDING
     detail = f"lead in task success over {half}, the better half"
-    if lead <= 0:
-        detail += f": hybrid adds nothing to it, so ship {half} alone or add grounded pairs"
-    elif unsure:
+    if not passed:
+        detail += f": ship {half} alone, or add grounded pairs"
+    elif estimate is not None and estimate.low is not None and estimate.low <= 0:
         detail += "; its 95% interval holds 0, so more golden questions would make this sure"
-    return GateResult(name=name, passed=lead > 0, value=lead, bound=0.0, detail=detail)
+    return GateResult(name=name, passed=passed, value=lead, bound=bound, detail=detail)
 
 
 def _off(name: str, value: float | None) -> GateResult:

@@ -85,7 +85,7 @@ def test_without_a_merged_model_only_base_and_rag_are_asked(project, scripted) -
     verdict = evaluate(project(skipped="only 42 usable pairs", gates={"min_task_success": 0.3}), arms)
     assert arms.opened == ["base", "rag"]
     assert (verdict.mode, verdict.arm, verdict.reason) == ("rag-only", "rag", "only 42 usable pairs")
-    assert {gate.name for gate in verdict.gates if gate.passed is None} == {"min_format", "beats_halves"}
+    assert {gate.name for gate in verdict.gates if gate.passed is None} == {"min_format", "min_lead"}
     assert verdict.passed
     assert verdict.eval_loss == {}
     assert verdict.differences == {}

@@ -25,7 +25,7 @@ def test_a_blocked_release_builds_nothing_and_names_the_gates(
 ) -> None:
     gates = [
         GateResult(name="min_format", passed=False, value=0.31, bound=0.8, detail="0.31 of answers, at least 0.80"),
-        GateResult(name="beats_halves", passed=None, value=None, bound=None, detail="does not apply"),
+        GateResult(name="min_lead", passed=None, value=None, bound=None, detail="does not apply"),
     ]
     write_verdict(passed=False, gates=gates)
     package(params)
