@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contracts.documents import Chunk
+from contracts import paths
+from contracts.documents import Chunk, Fingerprint
 from contracts.errors import BusyError, StoreError
 from retrieval.embed import Embedder
 
@@ -109,6 +110,11 @@ class EmbeddingCache:
             connection.execute("CREATE TEMP TABLE kept (hash TEXT PRIMARY KEY)")
             connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((digest,) for digest in keep))
             connection.execute("DELETE FROM documents WHERE hash NOT IN (SELECT hash FROM kept)")
+
+
+def cache_of(fingerprint: Fingerprint) -> EmbeddingCache:
+    """The cache of everything computed under one fingerprint."""
+    return EmbeddingCache(paths.EMBEDDINGS / f"{fingerprint.id}.sqlite", fingerprint.dimensions)
 
 
 def embed_texts(texts: dict[str, str], embedder: Embedder, cache: EmbeddingCache) -> tuple[dict[str, np.ndarray], int]:

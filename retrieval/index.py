@@ -19,7 +19,7 @@ from contracts.documents import Document, Fingerprint
 from contracts.errors import DataError, ParamsError, StoreError
 from contracts.params import Params, Retrieval
 from contracts.verdicts import IndexRecord
-from retrieval.cache import EmbeddingCache, Outline, embed_texts
+from retrieval.cache import EmbeddingCache, Outline, cache_of, embed_texts
 from retrieval.chunk import CHUNKER, chunk_document
 from retrieval.documents import read_documents
 from retrieval.embed import Embedder, load_embedder
@@ -27,7 +27,7 @@ from retrieval.plan import Plan, ReindexReport, body_hash, plan, refuse_mass_del
 from retrieval.prove import content_of, live_records, prove, remember, require_recall
 from retrieval.store import Pointer, Publication, Store, lock_of, open_store, writer_lock
 
-__all__ = ["ReindexReport", "cache_of", "fingerprint_of", "published_record", "reindex", "rollback"]
+__all__ = ["ReindexReport", "fingerprint_of", "published_record", "reindex", "rollback"]
 
 _READ = 256  # documents read, hashed and cut at once
 _WRITE = 2048  # chunks embedded and written at once; more only when one document has more
@@ -52,11 +52,6 @@ def fingerprint_of(settings: Retrieval, embedder: Embedder) -> Fingerprint:
         dimensions=embedder.dimensions,
         chunker=f"{CHUNKER} tokens={settings.chunk_tokens}",
     )
-
-
-def cache_of(fingerprint: Fingerprint) -> EmbeddingCache:
-    """The cache of everything computed under one fingerprint."""
-    return EmbeddingCache(paths.EMBEDDINGS / f"{fingerprint.id}.sqlite", fingerprint.dimensions)
 
 
 def reindex(

@@ -10,7 +10,7 @@ from contracts import paths
 from contracts.documents import Fingerprint
 from contracts.errors import DataError, StoreError
 from contracts.files import content_hash, read_json, write_text
-from retrieval.cache import EmbeddingCache
+from retrieval.cache import EmbeddingCache, cache_of
 from retrieval.store import Publication, Records, Store
 
 MIN_RECALL = 0.95  # of sampled chunks, asked for by their own vector; a graph index may miss a few
@@ -113,10 +113,10 @@ def recall(store: Store, publication: Publication, records: Records, cache: Embe
     return found / len(known) if known else 1.0
 
 
-def verify(store: Store, cache: EmbeddingCache | None) -> Verification:
+def verify(store: Store) -> Verification:
     """Read the whole published generation back and compare it with what was published.
 
-    `cache` holds the vectors to ask for a sample with; without one, recall is taken as 1.
+    Recall is asked for with cached vectors; where none is left it counts as 1.
 
     Raises:
         StoreError: nothing is published, or it cannot be read.
@@ -125,12 +125,14 @@ def verify(store: Store, cache: EmbeddingCache | None) -> Verification:
     if pointer is None:
         raise StoreError(f"no index is published in {store.place}: run `freshtune reindex`")
     publication = pointer.current
-    claimed = _manifest(publication) or store.records(publication)
-    stored = _proved(store, publication, store.records(publication))
-    wrong = sorted(name for name in claimed.keys() | stored.keys() if claimed.get(name) != stored.get(name))
+    claimed = store.records(publication)
+    stored = _proved(store, publication, claimed)
+    wanted = _manifest(publication) or claimed
+    wrong = sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name))
     if not wrong and content_of(publication.fingerprint, stored) != publication.content:
         wrong = sorted(stored)  # something is gone, and no manifest is left to say what
-    found = recall(store, publication, stored, cache) if cache and not wrong else 1.0
+    cache = cache_of(publication.fingerprint)
+    found = 1.0 if wrong or not cache.path.exists() else recall(store, publication, stored, cache)
     return Verification(publication.generation, len(stored), _size(stored), wrong, found)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.errors import FreshtuneError, ParamsError, StoreError
 from flows import weaviate as server
-from retrieval.index import cache_of, fingerprint_of, reindex
+from retrieval.index import reindex
 from retrieval.prove import verify
 from retrieval.search import Retriever
 from retrieval.store import open_store
@@ -47,11 +47,10 @@ def test_what_others_changed_is_found_by_verify_and_mended_by_repair(params, emb
     wrong = str(some.properties["chunk"]).replace("30 days", "90 days")
     objects(params).data.update(uuid=some.uuid, properties={"chunk": wrong})
     assert reindex(params, embedder=embedder).generation == 1  # the number of chunks is right
-    cache = cache_of(fingerprint_of(params.retrieval, embedder))
-    found = verify(open_store(params.retrieval), cache)
+    found = verify(open_store(params.retrieval))
     assert (found.wrong, found.holds) == (["returns.md"], False)
     assert reindex(params, embedder=embedder, repair=True).changed == ["returns.md"]
-    assert verify(open_store(params.retrieval), cache).holds
+    assert verify(open_store(params.retrieval)).holds
 
 
 def test_an_object_added_by_others_is_taken_out(params, embedder):
@@ -155,7 +154,7 @@ def test_a_cluster_of_three_works_on_while_one_node_is_away(make_params, embedde
         write_pages(pages | {"plans.md": "# Plans\n\nAll plans are gone.\n"})
         reindex(params, embedder=embedder)
         assert retriever.search("plans gone", 1)[0].chunk.text == "All plans are gone."
-        assert verify(open_store(params.retrieval), None).holds
+        assert verify(open_store(params.retrieval)).holds
 
 
 def test_without_go_and_without_a_server_the_way_out_is_told(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from contracts import paths
 from contracts.documents import Chunk, Fingerprint
 from contracts.errors import StoreError
-from retrieval.index import cache_of, fingerprint_of, published_record, reindex, rollback
+from retrieval.index import published_record, reindex, rollback
 from retrieval.prove import verify
 from retrieval.search import Retriever
 from retrieval.store import Pointer, Publication, open_store
@@ -156,7 +156,7 @@ def test_verify_holds_after_every_run(params, embedder, pages, write_pages):
     reindex(params, embedder=embedder)
     write_pages(pages | {"plans.md": "# Plans\n\nAll plans are gone.\n"})
     reindex(params, embedder=embedder)
-    found = verify(open_store(params.retrieval), cache_of(fingerprint_of(params.retrieval, embedder)))
+    found = verify(open_store(params.retrieval))
     assert (found.wrong, found.recall, found.documents, found.chunks) == ([], 1.0, 4, 5)
 
 
