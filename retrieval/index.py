@@ -21,7 +21,7 @@ from contracts.params import Params, Retrieval
 from contracts.verdicts import IndexRecord
 from retrieval.cache import EmbeddingCache, Outline, cache_of, embed_texts
 from retrieval.chunk import CHUNKER, chunk_document
-from retrieval.documents import read_documents
+from retrieval.documents import all_documents
 from retrieval.embed import Embedder, load_embedder
 from retrieval.plan import Plan, ReindexReport, body_hash, plan, refuse_mass_delete, report_of, with_renames
 from retrieval.prove import content_of, live_records, prove, remember, require_recall
@@ -167,7 +167,7 @@ def _outlines(params: Params, embedder: Embedder, cache: EmbeddingCache, keep: b
     """The outline of every document that has text, by id. What had to be cut is kept in the cache when `keep` is true."""
     outlines: dict[str, Outline] = {}
     read = 0
-    for documents in _groups(read_documents(params.documents), _READ):
+    for documents in _groups(all_documents(params), _READ):
         read += len(documents)
         known = cache.outlines([document.hash for document in documents])
         fresh = {}
