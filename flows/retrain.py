@@ -49,7 +49,7 @@ def prepare() -> None:
 
 def forced() -> dict[str, str]:
     """Stages whose product outside DVC is gone, with the reason to run them although their inputs are unchanged."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     params = load_params()
     if params.sources:
         why = "DVC cannot see `sources` change"

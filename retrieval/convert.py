@@ -34,7 +34,8 @@ def to_document(raw: Raw, max_bytes: int) -> Document:
     """
     if len(raw.content) > max_bytes:
         raise too_large(raw.place, len(raw.content), max_bytes)
-    title, metadata = "", {}
+    title = ""
+    metadata: dict[str, str] = {}
     if raw.suffix in HTML:
         title, text = _from_html(_decoded(raw))
     elif raw.suffix == ".pdf":
@@ -88,7 +89,7 @@ def _from_pdf(raw: Raw) -> tuple[str, str]:
         if reader.is_encrypted:
             raise DataError(f"{raw.place} is encrypted: save it without a password")
         pages = [page.extract_text().strip() for page in reader.pages]
-        title = str((reader.metadata or {}).get("/Title") or "").strip()
+        title = str(reader.metadata.title or "").strip() if reader.metadata else ""
     except (
         PyPdfError,
         ValueError,

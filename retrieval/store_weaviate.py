@@ -165,10 +165,7 @@ class WeaviateStore:
         ).objects:
             self._insert(
                 collection,
-                [
-                    DataObject(properties={**o.properties, **change}, uuid=o.uuid, vector=o.vector["default"])
-                    for o in found
-                ],
+                [DataObject(properties={**o.properties, **change}, uuid=o.uuid, vector=o.vector) for o in found],
             )
 
     def _insert(self, collection: "WeaviateCollection", objects: list[Any]) -> None:
@@ -219,7 +216,7 @@ class WeaviateStore:
         with self._telling("read"):
             names = ["document", "ordinal", "record_hash", "born", "died"]
             for found in self._of(publication).iterator(return_properties=names, cache_size=2000):
-                row = found.properties
+                row: Any = found.properties
                 died = row["died"]
                 if row["born"] <= publication.generation and (died is None or died > publication.generation):
                     rows.append((row["document"], row["ordinal"], row["record_hash"]))
