@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-fast real lint format lock clean
+.PHONY: help setup run test test-fast real weaviate lint format lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-fast: $(READY)  ## the tests that need no real model
 
 real: $(READY)  ## the same line on public support data and real policies (see benchmarks/real.py)
 	@python -m benchmarks.real
+
+weaviate: $(READY)  ## a running Weaviate: WEAVIATE_URL, Docker Compose, or one built with Go (see flows/weaviate.py)
+	@python -m flows.weaviate
 
 lint: $(READY)  ## ruff and mypy
 	@ruff check . && ruff format --check . && mypy

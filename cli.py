@@ -13,7 +13,7 @@ import typer
 
 from advisor.commands import app as advise_app
 from contracts import paths
-from contracts.errors import FreshtuneError
+from contracts.errors import FreshtuneError, StoreError
 from contracts.files import read_json
 from contracts.params import load_params
 
@@ -30,6 +30,8 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(advise_app, name="advise")
+index_app = typer.Typer(help="The live index: is it what was published, and the way back.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,6 +109,9 @@ def retrain(
 @_told
 def reindex(
     source: Annotated[str | None, typer.Option(help="Read this folder instead of documents.path.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Fill this instead of retrieval.store: http(s)://host:port/index, or a folder.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Also when more than retrieval.max_delete_share would go.")
@@ -118,8 +123,8 @@ def reindex(
 
     from flows.reindex import run, summary
 
-    report = run(source, dry_run, allow_mass_delete)
-    typer.echo(json.dumps(asdict(report), ensure_ascii=False) if as_json else summary(report, dry_run))
+    report = run(source, dry_run, allow_mass_delete, store)
+    typer.echo(json.dumps(asdict(report), ensure_ascii=False) if as_json else summary(report))
 
 
 @app.command()
@@ -252,6 +257,59 @@ def stage(
             package(params)
         case _:
             raise typer.BadParameter(f"{name} is no stage: see dvc.yaml")
+
+
+@index_app.command("verify")
+@_told
+def index_verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Write anew what is not as it was published.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read every stored chunk back, and compare it with what was published. Drift ends with exit code 2."""
+    from dataclasses import asdict
+
+    from retrieval.prove import verify
+    from retrieval.store import open_store
+
+    _quiet()
+    store = open_store(load_params().retrieval)
+    found = verify(store)
+    if repair and not found.holds:
+        from flows.reindex import run, summary
+
+        typer.echo(summary(run(repair=True)), err=as_json)
+        found = verify(store)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+    if found.wrong:
+        more = " …" if len(found.wrong) > 5 else ""
+        raise StoreError(
+            f"{store.place} holds something else than was published for {len(found.wrong)} documents"
+            f" ({', '.join(found.wrong[:5])}{more}): mend them with `freshtune index verify --repair`"
+        )
+    if not found.holds:
+        raise StoreError(
+            f"{store.place} finds only {found.recall:.0%} of its own chunks: build it anew under other settings, or"
+            " delete it and run `freshtune reindex`"
+        )
+    if not as_json:
+        typer.echo(
+            f"generation {found.generation} in {store.place}: {found.documents} documents, {found.chunks} chunks, all as"
+            f" published; sampled recall {found.recall:.2f}"
+        )
+
+
+@index_app.command("rollback")
+@_told
+def index_rollback() -> None:
+    """Lead readers back to the generation before the published one. The next reindex goes forward again."""
+    from retrieval.index import rollback
+
+    back = rollback(load_params().retrieval)
+    typer.echo(
+        f"readers see generation {back.generation} again (content {back.content[:12]}); the next `freshtune reindex`"
+        " follows the documents, so mend those first"
+    )
 
 
 @data_app.command("add")

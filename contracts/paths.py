@@ -28,6 +28,7 @@ REPORT_HTML = REPORTS / "report.html"
 STATE = Path(".freshtune")
 STORE = STATE / "lancedb"
 EMBEDDINGS = STATE / "embeddings"
+MANIFESTS = STATE / "manifests"
 CHECKPOINTS = STATE / "checkpoints"
 LOCK = STATE / "writer.lock"
 RUNS = STATE / "runs"

@@ -97,7 +97,7 @@ def live_retriever(params: Params, record: IndexRecord) -> Any:
         retriever = _opened(params)
     if retriever is None or retriever.content != record.content:
         raise StoreError(
-            f"{paths.STORE} holds other documents than {paths.INDEX}: run `freshtune retrain` to index them"
+            f"the live index holds other documents than {paths.INDEX}: run `freshtune retrain` to index them"
         )
     return retriever
 

@@ -53,8 +53,12 @@ def prepare() -> None:
 
 def forced() -> dict[str, str]:
     """Stages whose product outside DVC is gone, with the reason to run them although their inputs are unchanged."""
-    reasons = {}
-    if paths.INDEX.is_file() and not paths.STORE.is_dir():
+    reasons: dict[str, str] = {}
+    params = load_params()
+    if params.sources:
+        why = "DVC cannot see `sources` change"
+        reasons |= {"audit": why, "index": why}
+    if paths.INDEX.is_file() and not params.retrieval.on_server and not paths.STORE.is_dir():
         reasons["index"] = f"the store {paths.STORE} is gone"
     try:
         receipt = read_json(paths.RECEIPT) if paths.RECEIPT.is_file() else {}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from contracts.documents import Document
 from contracts.facts import find_facts, sentences, subject_words
 from contracts.verdicts import AuditVerdict, DocumentAudit, VolatileFact
-from retrieval.documents import split_front_matter
+from retrieval.front_matter import split_front_matter
 from retrieval.history import replay
 from retrieval.markdown import sections
 

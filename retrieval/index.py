@@ -1,58 +1,38 @@
 """Keep the index equal to the documents, at the cost of what changed.
 
-A run is: read, chunk, compare with what the store really holds, embed the texts never embedded before, stage whole
-documents, read them back, publish, and leave the old generation to the next run. Stopped anywhere, the old answers
-stay and the next run converges.
+A run is: read, hash, cut what is new, compare with what the published generation holds, embed the texts never embedded
+before, write whole documents beside that generation, prove the result against the store itself, and publish it.
+Stopped anywhere, the old answers stay and the next run converges. What a run holds in memory is the hashes of all
+chunks and one batch of documents, however large the corpus.
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from contracts import paths
-from contracts.documents import Chunk, Fingerprint
+from contracts.documents import Document, Fingerprint
 from contracts.errors import DataError, ParamsError, StoreError
-from contracts.files import content_hash
 from contracts.params import Params, Retrieval
 from contracts.verdicts import IndexRecord
-from retrieval.cache import EmbeddingCache, embed_texts
+from retrieval.cache import EmbeddingCache, Outline, cache_of, embed_texts
 from retrieval.chunk import CHUNKER, chunk_document
-from retrieval.documents import read_documents
+from retrieval.documents import all_documents
 from retrieval.embed import Embedder, load_embedder
-from retrieval.store import Publication, Records, Store, open_store, writer_lock
+from retrieval.plan import Plan, ReindexReport, body_hash, plan, refuse_mass_delete, report_of, with_renames
+from retrieval.prove import content_of, live_records, prove, remember, require_recall
+from retrieval.store import Pointer, Publication, Store, lock_of, open_store, writer_lock
 
+__all__ = ["ReindexReport", "fingerprint_of", "published_record", "reindex", "rollback"]
 
-@dataclass(frozen=True)
-class Plan:
-    """Document ids by what happens to them."""
+_READ = 256  # documents read, hashed and cut at once
+_WRITE = 2048  # chunks embedded and written at once; more only when one document has more
 
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    unchanged: list[str]
-
-    @property
-    def writes(self) -> list[str]:
-        """The documents that are written anew, whole."""
-        return self.added + self.changed
-
-
-@dataclass(frozen=True)
-class ReindexReport:
-    """What a run did, or with `dry_run` would do. `chunks` counts all of the index, `embedded` what was computed."""
-
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    chunks: int = 0
-    embedded: int = 0
-    seconds: float = 0.0
-    content: str = ""
-    fingerprint: str = ""
-    dry_run: bool = False
+Tell = Callable[[str], None]
 
 
 def fingerprint_of(settings: Retrieval, embedder: Embedder) -> Fingerprint:
@@ -74,81 +54,92 @@ def fingerprint_of(settings: Retrieval, embedder: Embedder) -> Fingerprint:
     )
 
 
-def plan(live: Records, wanted: Records, rebuild: bool = False) -> Plan:
-    """Compare what the store holds with what it should hold; `rebuild` counts every shared document as changed."""
-    shared = sorted(live.keys() & wanted.keys())
-    return Plan(
-        added=sorted(wanted.keys() - live.keys()),
-        changed=[name for name in shared if rebuild or live[name] != wanted[name]],
-        removed=sorted(live.keys() - wanted.keys()),
-        unchanged=[name for name in shared if not rebuild and live[name] == wanted[name]],
-    )
-
-
 def reindex(
     params: Params,
     *,
     store: Path = paths.STORE,
     dry_run: bool = False,
     allow_mass_delete: bool = False,
+    repair: bool = False,
     embedder: Embedder | None = None,
+    tell: Tell = lambda _: None,
 ) -> ReindexReport:
-    """Make the index at `store` equal to the documents. Twice is the same as once; `dry_run` writes nothing.
+    """Make the live index equal to the documents. Twice is the same as once; `dry_run` writes nothing.
+
+    `store` is where LanceDB lies. `repair` reads every stored chunk instead of trusting the manifest, and writes anew
+    what others changed. `tell` gets a line of progress after each batch.
 
     Raises:
-        BusyError: another run is writing.
+        BusyError: another run is writing, or the disk is full.
         DataError: the documents cannot be read, or hold no text.
         ModelError: the embedder cannot be found or loaded.
         ParamsError: chunks would be longer than what the embedder reads.
         StoreError: too many documents would go, or the store does not hold what was written; nothing was published.
     """
-    embedder = embedder or load_embedder(params.retrieval.embedder, params.dtype)
-    if dry_run:
-        return _run(params, store, embedder, allow_mass_delete, dry_run=True)
-    with writer_lock(store):
-        return _run(params, store, embedder, allow_mass_delete, dry_run=False)
-
-
-def _run(params: Params, root: Path, embedder: Embedder, allow_mass_delete: bool, dry_run: bool) -> ReindexReport:
     started = time.perf_counter()
+    embedder = embedder or load_embedder(params.retrieval.embedder, params.dtype)
     fingerprint = fingerprint_of(params.retrieval, embedder)
-    chunks = _chunks(params, embedder)
-    wanted = {name: [chunk.record_hash for chunk in parts] for name, parts in chunks.items()}
-    content = _content(fingerprint, wanted)
+    cache = cache_of(fingerprint)
+    with nullcontext() if dry_run else writer_lock(lock_of(params.retrieval, store)):
+        opened = open_store(params.retrieval, store)
+        pointer = opened.pointer()
+        published = pointer.current if pointer else None
+        outlines = _outlines(params, embedder, cache, keep=not dry_run)
+        wanted = {name: outline.records for name, outline in outlines.items()}
+        live = live_records(opened, published, proved=repair) if published else {}
+        rebuild = published is not None and published.fingerprint != fingerprint
+        todo = plan(live, wanted, rebuild)
+        if published:
+            todo = with_renames(todo, outlines, lambda names: _bodies(opened, published, names))
 
-    store = open_store(params.retrieval, root)
-    cache = EmbeddingCache(paths.EMBEDDINGS / f"{fingerprint.id}.sqlite", embedder.dimensions)
-    published = store.published()
-    todo = plan(store.records(), wanted, rebuild=published is not None and published.fingerprint != fingerprint)
-    writes = [chunk for name in todo.writes for chunk in chunks[name]]
-    texts = {chunk.text_hash: chunk.embedded_text for chunk in writes}
+        report = report_of(todo, live, wanted, rebuild)
+        report.fingerprint, report.content = fingerprint.id, content_of(fingerprint, wanted)
+        report.rebuilt, report.dry_run = rebuild, dry_run
+        report.generation = published.generation if published else 0
+        if dry_run:
+            report.embedded = len(cache.missing([text for name in todo.writes for text in outlines[name].texts]))
+        elif published is None or published.content != report.content or todo.writes or todo.drops:
+            if not allow_mass_delete:
+                refuse_mass_delete(todo, params.retrieval.max_delete_share)
+            last = pointer.last if pointer else 0
+            target = Publication(generation=last + 1, fingerprint=fingerprint, content=report.content)
+            anew = published is None or rebuild
+            report.embedded = _write(opened, target, todo, outlines, cache, embedder, anew, tell)
+            prove(opened, target, wanted, todo.writes, todo.drops)
+            if anew:
+                require_recall(opened, target, wanted, cache)
+            _require_alone(opened, published)
+            opened.point(Pointer(current=target, previous=published, last=target.generation))
+            remember(target, wanted, published)
+            cache.forget_documents(outline.document_hash for outline in outlines.values())
+            report.generation = target.generation
+    report.seconds = round(time.perf_counter() - started, 3)
+    return report
 
-    if dry_run:
-        embedded = len(cache.missing(list(texts)))
-    elif published and published.content == content and not todo.writes and not todo.removed:
-        embedded = 0
-    else:
-        if not allow_mass_delete:
-            _refuse_mass_delete(todo, params.retrieval.max_delete_share)
-        vectors, embedded = embed_texts(texts, embedder, cache)
-        matrix = np.array([vectors[chunk.text_hash] for chunk in writes], dtype=np.float32)
-        store.recover()
-        store.stage(fingerprint, todo.removed + todo.changed, writes, matrix)
-        _verify(store, fingerprint, wanted, todo.writes)
-        generation = published.generation + 1 if published else 1
-        store.publish(Publication(generation=generation, fingerprint=fingerprint, content=content))
-    return ReindexReport(
-        added=todo.added,
-        changed=todo.changed,
-        removed=todo.removed,
-        unchanged=todo.unchanged,
-        chunks=sum(map(len, wanted.values())),
-        embedded=embedded,
-        seconds=round(time.perf_counter() - started, 3),
-        content=content,
-        fingerprint=fingerprint.id,
-        dry_run=dry_run,
-    )
+
+def rollback(settings: Retrieval, store: Path = paths.STORE) -> Publication:
+    """Lead readers back to the generation before the published one, proved first; returns it.
+
+    Raises:
+        BusyError: another run is writing.
+        StoreError: there is none, or it is not whole any more.
+    """
+    with writer_lock(lock_of(settings, store)):
+        opened = open_store(settings, store)
+        pointer = opened.pointer()
+        if pointer is None or pointer.previous is None:
+            raise StoreError(
+                f"{opened.place} keeps no generation before the published one (one is kept, until the next run that"
+                " writes): restore the documents and run `freshtune reindex`"
+            )
+        back = pointer.previous
+        if content_of(back.fingerprint, opened.records(back)) != back.content:
+            raise StoreError(
+                f"generation {back.generation} in {opened.place} is not whole any more: restore the documents and run"
+                " `freshtune reindex`"
+            )
+        opened.point(Pointer(current=back, last=pointer.last))
+        return back
 
 
 def published_record(settings: Retrieval, store: Path = paths.STORE) -> IndexRecord:
@@ -158,49 +149,107 @@ def published_record(settings: Retrieval, store: Path = paths.STORE) -> IndexRec
         StoreError: nothing is published, or it cannot be read.
     """
     opened = open_store(settings, store)
-    published, records = opened.published(), opened.records()
-    if published is None:
-        raise StoreError(f"no index is published in {store}: run `freshtune reindex`")
+    pointer = opened.pointer()
+    if pointer is None:
+        raise StoreError(f"no index is published in {opened.place}: run `freshtune reindex`")
+    records = opened.records(pointer.current)
     return IndexRecord(
-        fingerprint_id=published.fingerprint.id,
-        fingerprint=published.fingerprint.model_dump(),
-        content=_content(published.fingerprint, records),
+        fingerprint_id=pointer.current.fingerprint.id,
+        fingerprint=pointer.current.fingerprint.model_dump(),
+        content=content_of(pointer.current.fingerprint, records),
         documents=len(records),
         chunks=sum(map(len, records.values())),
         records=records,
     )
 
 
-def _chunks(params: Params, embedder: Embedder) -> dict[str, list[Chunk]]:
-    """The chunks of every document that has text."""
-    documents = read_documents(params.documents)
-    cut = {d.id: chunk_document(d, params.retrieval.chunk_tokens, embedder.count_tokens) for d in documents}
-    chunks = {name: parts for name, parts in cut.items() if parts}
-    if not chunks:
-        raise DataError(
-            f"none of the {len(documents)} documents in {params.documents.path} holds any text: nothing to index"
-        )
-    return chunks
+def _outlines(params: Params, embedder: Embedder, cache: EmbeddingCache, keep: bool) -> dict[str, Outline]:
+    """The outline of every document that has text, by id. What had to be cut is kept in the cache when `keep` is true."""
+    outlines: dict[str, Outline] = {}
+    read = 0
+    for documents in _groups(all_documents(params), _READ):
+        read += len(documents)
+        known = cache.outlines([document.hash for document in documents])
+        fresh = {}
+        for document in documents:
+            outline = known.get(document.hash)
+            if outline is None:
+                chunks = chunk_document(document, params.retrieval.chunk_tokens, embedder.count_tokens)
+                outline = Outline(
+                    document.hash,
+                    [chunk.record_hash for chunk in chunks],
+                    [chunk.text_hash for chunk in chunks],
+                    body_hash([chunk.text for chunk in chunks]),
+                )
+                fresh[document.hash] = outline, chunks
+            if outline.records:
+                outlines[document.id] = outline
+        if keep and fresh:
+            cache.put_documents(fresh)
+    if not outlines:
+        raise DataError(f"none of the {read} documents in {params.documents.path} holds any text: nothing to index")
+    return outlines
 
 
-def _content(fingerprint: Fingerprint, records: Records) -> str:
-    return content_hash({"fingerprint": fingerprint.id, "records": records})
+def _write(
+    store: Store,
+    target: Publication,
+    todo: Plan,
+    outlines: dict[str, Outline],
+    cache: EmbeddingCache,
+    embedder: Embedder,
+    anew: bool,
+    tell: Tell,
+) -> int:
+    """Bring the generation `target` into being, unpublished; returns how many texts had to be embedded."""
+    store.begin(target)
+    nothing = np.zeros((0, target.fingerprint.dimensions), dtype=np.float32)
+    if not anew and todo.drops:
+        store.write(target, todo.drops, [], nothing)
+    replaced = set() if anew else set(todo.changed)
+    embedded = written = documents = 0
+    total = sum(len(outlines[name].records) for name in todo.writes)
+    for names in _by_chunks(todo.writes, outlines):
+        cut = cache.chunks([outlines[name].document_hash for name in names])
+        chunks = [chunk for name in names for chunk in cut[outlines[name].document_hash]]
+        vectors, computed = embed_texts({chunk.text_hash: chunk.embedded_text for chunk in chunks}, embedder, cache)
+        matrix = np.array([vectors[chunk.text_hash] for chunk in chunks], dtype=np.float32)
+        store.write(target, replaced.intersection(names), chunks, matrix)
+        embedded, written, documents = embedded + computed, written + len(chunks), documents + len(names)
+        tell(f"{documents} of {len(todo.writes)} documents, {written} of {total} chunks written, {embedded} embedded")
+    store.seal(target)
+    return embedded
 
 
-def _refuse_mass_delete(todo: Plan, max_share: float) -> None:
-    before = len(todo.removed) + len(todo.changed) + len(todo.unchanged)
-    if len(todo.removed) > max_share * before:
-        shown = ", ".join(todo.removed[:3]) + (" …" if len(todo.removed) > 3 else "")
-        raise StoreError(
-            f"this run would remove {len(todo.removed)} of {before} documents from the index ({shown}), more than"
-            f" retrieval.max_delete_share {max_share:g} allows: check the source, or give --allow-mass-delete"
-        )
+def _by_chunks(names: list[str], outlines: dict[str, Outline]) -> Iterator[list[str]]:
+    """`names` in groups of about as many chunks as are written at once."""
+    group: list[str] = []
+    size = 0
+    for name in names:
+        if group and size + len(outlines[name].records) > _WRITE:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += len(outlines[name].records)
+    if group:
+        yield group
 
 
-def _verify(store: Store, fingerprint: Fingerprint, wanted: Records, written: list[str]) -> None:
-    staged = store.staged(fingerprint, set(written))
-    if wrong := sorted(name for name in staged.keys() | wanted.keys() if staged.get(name) != wanted.get(name)):
-        raise StoreError(
-            f"the index does not hold what was written for {len(wrong)} documents ({', '.join(wrong[:3])});"
-            " nothing was published and the old answers stay: run `freshtune reindex` again"
-        )
+def _groups(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    rest = iter(documents)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def _bodies(store: Store, publication: Publication, names: list[str]) -> dict[str, str]:
+    texts: dict[str, list[str]] = {}
+    for chunk in store.chunks(publication, names):
+        texts.setdefault(chunk.document, []).append(chunk.text)
+    return {name: body_hash(parts) for name, parts in texts.items()}
+
+
+def _require_alone(store: Store, published: Publication | None) -> None:
+    """The lock holds on one machine. That nobody published from another one meanwhile is looked up."""
+    now = store.pointer()
+    if (now.current if now else None) != published:
+        raise StoreError(f"somebody else published to {store.place} during this run: run `freshtune reindex` again")

@@ -19,12 +19,14 @@ from retrieval.store import Hit, Publication, Store, open_store
 
 __all__ = ["Hit", "Retriever"]
 
+_PATIENCE = 20  # how often two runs may overtake one question
+
 
 class Retriever:
     """A reader of one index. It reads the published generation anew at every question."""
 
-    def __init__(self, store: Store, place: Path, embedder: Embedder, settings: Retrieval) -> None:
-        self._store, self._place, self._embedder, self._settings = store, place, embedder, settings
+    def __init__(self, store: Store, embedder: Embedder, settings: Retrieval) -> None:
+        self._store, self._embedder, self._settings = store, embedder, settings
         self._fingerprint = fingerprint_of(settings, embedder)
         self._publication()
 
@@ -32,13 +34,13 @@ class Retriever:
     def open(
         cls, settings: Retrieval, store: Path = paths.STORE, dtype: str = "auto", *, embedder: Embedder | None = None
     ) -> "Retriever":
-        """Open the index at `store`. The embedder's weights are loaded by the first question.
+        """Open the index that `settings` names; `store` is where LanceDB lies. The embedder's weights are loaded by the first question.
 
         Raises:
             ModelError: the embedder cannot be found.
             StoreError: nothing is published there, or it was made with other settings.
         """
-        return cls(open_store(settings, store), store, embedder or load_embedder(settings.embedder, dtype), settings)
+        return cls(open_store(settings, store), embedder or load_embedder(settings.embedder, dtype), settings)
 
     @property
     def content(self) -> str:
@@ -64,26 +66,34 @@ class Retriever:
         return [self._find(question, vectors[question], k) if question in vectors else [] for question in questions]
 
     def _find(self, question: str, vector: np.ndarray, k: int) -> list[Hit]:
-        publication = self._publication()
         candidates = max(self._settings.candidates, k)
-        try:
-            return self._store.search(publication, vector, question, candidates)[:k]
-        except StoreError:
-            current = self._publication()
-            if current == publication:
-                raise
-            # Between the two lines above, two runs were published and the older generation was cleared.
-            return self._store.search(current, vector, question, candidates)[:k]
+        for _ in range(_PATIENCE):
+            publication = self._publication()
+            try:
+                hits = self._store.search(publication, vector, question, candidates)[:k]
+            except StoreError:
+                if self._stands(publication):
+                    raise
+            else:
+                if self._stands(publication):
+                    return hits
+        raise StoreError(f"the index {self._store.place} changes faster than a question can be answered: ask again")
+
+    def _stands(self, publication: Publication) -> bool:
+        """Whether nothing of a generation was cleared: it is the published one, or the one kept before it."""
+        pointer = self._store.pointer()
+        return pointer is not None and publication in (pointer.current, pointer.previous)
 
     def _publication(self) -> Publication:
         """The published generation, if it was made with this retriever's settings."""
-        publication = self._store.published()
-        if publication is None:
-            raise StoreError(f"no index is published in {self._place}: run `freshtune reindex`")
+        pointer = self._store.pointer()
+        if pointer is None:
+            raise StoreError(f"no index is published in {self._store.place}: run `freshtune reindex`")
+        publication = pointer.current
         theirs, ours = publication.fingerprint.model_dump(), self._fingerprint.model_dump()
         if differing := [f"{key} {theirs[key]} there, {ours[key]} here" for key in ours if theirs[key] != ours[key]]:
             raise StoreError(
-                f"the index {self._place} was made with other settings ({'; '.join(differing)}), so its answers"
+                f"the index {self._store.place} was made with other settings ({'; '.join(differing)}), so its answers"
                 " would be noise: run `freshtune reindex`, or restart what still uses the old settings"
             )
         return publication

@@ -14,10 +14,12 @@ def audit(params: Params) -> None:
         DataError: documents or history cannot be read.
     """
     from retrieval.audit import audit as judge
-    from retrieval.documents import read_documents
+    from retrieval.documents import all_documents
 
     history = Path(params.documents.history) if params.documents.history else None
-    verdict = judge(read_documents(params.documents), history, params.audit.stable_months)
+    verdict = judge(
+        sorted(all_documents(params), key=lambda document: document.id), history, params.audit.stable_months
+    )
     write_json(paths.AUDIT, verdict.model_dump())
 
 

@@ -4,7 +4,7 @@
     ├── release.json    the manifest: what is pinned, and the SHA-256 of every other file
     ├── settings.json   the params that the assistant and the service read
     ├── model/          the merged model, or the base model when training was refused
-    └── index/          a snapshot of the LanceDB store, with the content that was evaluated
+    └── index/          a snapshot of the LanceDB store, with the content that was evaluated; none of a Weaviate
 
 Nothing in it knows the machine or the folder that it was made in.
 """
@@ -112,14 +112,16 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _snapshot_index(params: Params, index: IndexRecord, out: Path) -> None:
-    if not paths.STORE.is_dir():
-        raise ReleaseError(f"{paths.STORE} is missing: run `freshtune reindex` to fill the live store")
-    with writer_lock(paths.STORE):
-        shutil.copytree(paths.STORE, out)
+    """Copy the store; of a server the release holds the address alone, which stands in settings.json."""
+    if not params.retrieval.on_server:
+        if not paths.STORE.is_dir():
+            raise ReleaseError(f"{paths.STORE} is missing: run `freshtune reindex` to fill the live store")
+        with writer_lock(paths.STORE):
+            shutil.copytree(paths.STORE, out)
     # The copy is asked, record by record, not the store: it is what will answer.
     content = published_record(params.retrieval, out).content
     if content != index.content:
         raise ReleaseError(
-            f"{paths.STORE} holds index {content[:12]}, but {index.content[:12]} was evaluated:"
+            f"the live store holds index {content[:12]}, but {index.content[:12]} was evaluated:"
             " run `dvc repro --force index`"
         )

@@ -69,8 +69,9 @@ def _preflight(params: Params, release: Path) -> None:
                 " run `freshtune retrain` to package it again"
             )
     secret(params.serving.api_key_env)
-    if paths.STORE.is_dir():
-        Retriever.open(Retrieval.model_validate(settings["retrieval"]), paths.STORE, settings["dtype"])
+    retrieval = Retrieval.model_validate(settings["retrieval"])
+    if retrieval.on_server or paths.STORE.is_dir():
+        Retriever.open(retrieval, paths.STORE, settings["dtype"])
 
 
 def released() -> Path:

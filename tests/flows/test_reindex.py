@@ -1,18 +1,24 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prefect.states import Failed
 
-from contracts.errors import StoreError
+from contracts.errors import ParamsError, StoreError
 from contracts.params import load_params
-from flows.reindex import _markdown, _may_pass, summary
+from flows.reindex import _markdown, _may_pass, overridden, summary
 from retrieval.index import ReindexReport
 
 REPORT = ReindexReport(
     added=["a.md"],
     removed=[f"{n}.md" for n in range(30)],
     unchanged=["b.md"],
+    renamed={"new.md": "old.md"},
     chunks=7,
+    chunks_added=3,
+    chunks_removed=40,
+    chunks_unchanged=4,
+    generation=5,
     embedded=2,
     seconds=1.25,
     content="c0",
@@ -21,21 +27,32 @@ REPORT = ReindexReport(
 
 def test_the_summary_says_whether_anything_was_written() -> None:
     assert summary(REPORT) == (
-        "Documents: 1 added, 0 changed, 30 removed, 1 unchanged. Embedded 2 of 7 chunks in 1.2 s"
+        "Documents: 1 added, 0 changed, 1 renamed, 30 removed, 1 unchanged."
+        " Chunks: 3 written, 40 dropped, 4 unchanged. Embedded 2 texts in 1.2 s; generation 5"
     )
-    assert "Would embed 2 of 7" in summary(REPORT, dry_run=True)
+    assert summary(replace(REPORT, dry_run=True)).endswith("Would embed 2 texts in 1.2 s")
 
 
 def test_the_artifact_names_documents_and_stays_short() -> None:
-    text = _markdown(REPORT, False)
+    text = _markdown(REPORT)
     assert "- added: `a.md`" in text
     assert "`19.md` and 10 more" in text
+    assert "- renamed: `old.md` → `new.md`" in text
     assert "changed:" not in text
 
 
 def test_what_a_person_must_mend_is_not_tried_again() -> None:
     assert _may_pass(None, None, Failed(data=OSError("the disk is away for a moment")))
     assert not _may_pass(None, None, Failed(data=StoreError("30 of 31 documents would go")))
+
+
+def test_source_and_store_may_be_named_on_the_command_line(mini: Path) -> None:
+    params, place = overridden(load_params(), "elsewhere", "https://index.example:8443/docs")
+    assert (params.documents.path, params.retrieval.store) == ("elsewhere", "https://index.example:8443/docs")
+    params, place = overridden(load_params(), store="some/folder")
+    assert (params.retrieval.store, place) == ("lancedb", Path("some/folder"))
+    with pytest.raises(ParamsError, match="http://host:port/index"):
+        overridden(load_params(), store="http://127.0.0.1:8080")
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """Small documents, and a quick real embedder (feature hashing) where the meaning of words is not what is tested."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from contracts.errors import FreshtuneError
 from contracts.params import Params
+from flows import weaviate as server
 
 PAGES = {
     "lockers/nests.md": (
@@ -91,3 +94,14 @@ def make_params():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Node]:
+    """A real Weaviate on ports of its own. Built once with Go where the user's cache has none."""
+    try:
+        server.binary()
+    except FreshtuneError as error:
+        pytest.skip(f"the Weaviate tests did NOT run: {error}")
+    with server.nodes(tmp_path_factory.mktemp("weaviate")) as (node,):
+        yield node

@@ -4,7 +4,8 @@ import pytest
 
 from contracts.errors import DataError
 from contracts.params import Documents
-from retrieval.documents import read_documents, split_front_matter
+from retrieval.documents import read_documents
+from retrieval.front_matter import split_front_matter
 
 
 def test_id_is_the_path_and_front_matter_is_string_metadata(tmp_path):

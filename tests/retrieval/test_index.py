@@ -14,7 +14,8 @@ from retrieval.history import replay
 from retrieval.index import plan, published_record, reindex
 from retrieval.search import Retriever
 from retrieval.stages import index as index_stage
-from retrieval.store import LanceStore, writer_lock
+from retrieval.store import writer_lock
+from retrieval.store_lance import LanceStore
 
 pytestmark = pytest.mark.usefixtures("docs")
 
@@ -27,8 +28,13 @@ def params(make_params):
 def texts(params) -> set[str]:
     """All chunk texts that readers can see."""
     store = LanceStore(paths.STORE)
-    table = store._at(store.published())
-    return set(table.search().select(["text"]).to_arrow()["text"].to_pylist())
+    current = store.pointer().current
+    return {chunk.embedded_text for chunk in store.chunks(current, store.records(current))}
+
+
+def table():
+    """The table of the published generation at its newest version, which no reader sees."""
+    return lancedb.connect(paths.STORE).open_table(f"chunks_{LanceStore(paths.STORE).pointer().current.fingerprint.id}")
 
 
 def test_plan_names_every_document_once():
@@ -47,11 +53,11 @@ def test_the_first_run_indexes_everything(params, embedder, pages):
 def test_a_second_run_embeds_and_writes_nothing(params, embedder):
     first = reindex(params, embedder=embedder)
     embedder.embedded.clear()
-    before = LanceStore(paths.STORE).published()
+    before = LanceStore(paths.STORE).pointer()
     second = reindex(params, embedder=embedder)
     assert (second.embedded, embedder.embedded, len(second.unchanged)) == (0, [], 4)
     assert second.content == first.content
-    assert LanceStore(paths.STORE).published() == before
+    assert LanceStore(paths.STORE).pointer() == before
 
 
 def test_an_edit_embeds_only_the_chunk_that_changed(params, embedder, pages, write_pages):
@@ -91,7 +97,8 @@ def test_a_renamed_document_moves_without_embedding(params, embedder, pages, wri
     pages["sending/returns.md"] = pages.pop("returns.md")
     write_pages(pages)
     report = reindex(params, embedder=embedder)
-    assert (report.added, report.removed, report.embedded) == (["sending/returns.md"], ["returns.md"], 0)
+    assert (report.renamed, report.added, report.removed) == ({"sending/returns.md": "returns.md"}, [], [])
+    assert report.embedded == 0
     assert set(published_record(params.retrieval).records) == set(pages)
 
 
@@ -128,7 +135,7 @@ def test_a_mass_delete_is_refused_under_new_settings_too(make_params, params, em
         reindex(make_params({"chunk_tokens": 100}), embedder=embedder)
 
 
-@pytest.mark.parametrize("stop", ["stage", "staged", "publish"])
+@pytest.mark.parametrize("stop", ["begin", "write", "seal", "point"])
 @pytest.mark.parametrize("first", [True, False], ids=["first run", "later run"])
 def test_a_crash_leaves_the_old_answers_and_the_next_run_converges(
     params, embedder, pages, write_pages, monkeypatch, stop, first
@@ -141,7 +148,7 @@ def test_a_crash_leaves_the_old_answers_and_the_next_run_converges(
     whole = getattr(LanceStore, stop)
 
     def crash(self, *args):
-        if stop == "stage":
+        if stop == "write":
             whole(self, *args)  # the rows are written, then the process dies
         raise KeyboardInterrupt
 
@@ -156,10 +163,10 @@ def test_a_crash_leaves_the_old_answers_and_the_next_run_converges(
         assert texts(params) == before
     embedder.embedded.clear()
     reindex(params, embedder=embedder)
-    assert embedder.embedded == []  # what was embedded before the crash is kept
+    assert stop == "begin" or embedder.embedded == []  # what was embedded before the crash is kept
     assert len(texts(params)) == 6
     assert any("€23" in text for text in texts(params))
-    assert lancedb.connect(paths.STORE).open_table(LanceStore(paths.STORE).published().table).count_rows() == 6
+    assert table().count_rows() == 6
 
 
 def test_a_crash_between_tag_and_pointer_converges(params, embedder, pages, write_pages, monkeypatch):
@@ -167,7 +174,7 @@ def test_a_crash_between_tag_and_pointer_converges(params, embedder, pages, writ
     before = texts(params)
     write_pages(pages | {"plans.md": pages["plans.md"].replace("€19", "€23")})
     with monkeypatch.context() as patched:
-        patched.setattr("retrieval.store.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("retrieval.store_lance.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             reindex(params, embedder=embedder)
     assert texts(params) == before
@@ -177,17 +184,16 @@ def test_a_crash_between_tag_and_pointer_converges(params, embedder, pages, writ
 
 
 def test_rows_that_got_lost_stop_the_run_before_publication(params, embedder, monkeypatch):
-    whole = LanceStore.stage
-    monkeypatch.setattr(LanceStore, "stage", lambda self, f, drop, chunks, v: whole(self, f, drop, chunks[1:], v[1:]))
+    whole = LanceStore.write
+    monkeypatch.setattr(LanceStore, "write", lambda self, p, drop, chunks, v: whole(self, p, drop, chunks[1:], v[1:]))
     with pytest.raises(StoreError, match="does not hold what was written for 1 documents"):
         reindex(params, embedder=embedder)
-    assert LanceStore(paths.STORE).published() is None
+    assert LanceStore(paths.STORE).pointer() is None
 
 
 def test_what_others_did_to_the_table_is_never_seen_and_mended_by_the_next_write(params, embedder, pages, write_pages):
     reindex(params, embedder=embedder)
-    published = LanceStore(paths.STORE).published()
-    lancedb.connect(paths.STORE).open_table(published.table).delete("document = 'plans.md'")
+    table().delete("document = 'plans.md'")
     assert len(texts(params)) == 6
     write_pages(pages | {"cover.md": "# Cover\n\nNothing is covered.\n"})
     reindex(params, embedder=embedder)

@@ -9,7 +9,7 @@ from contracts.errors import ModelError, StoreError
 from retrieval.embed import load_embedder
 from retrieval.index import reindex
 from retrieval.search import Retriever
-from retrieval.store import LanceStore
+from retrieval.store_lance import LanceStore
 
 pytestmark = pytest.mark.usefixtures("docs")
 
@@ -55,7 +55,7 @@ def test_full_text_finds_fresh_rows_at_once(params, embedder, pages, write_pages
     write_pages(pages | {"fresh.md": "# Customs\n\nA quizzaciously rare word stands here.\n"})
     reindex(params, embedder=embedder)
     store = LanceStore(paths.STORE)
-    table = store._at(store.published())
+    table = store._at(store.pointer().current)
     assert [row["document"] for row in table.search("quizzaciously", query_type="fts").to_list()] == ["fresh.md"]
     assert table.index_stats("text_idx").num_unindexed_rows == 0
     assert retriever.search("quizzaciously", 1)[0].chunk.document == "fresh.md"  # opened before the run
@@ -108,13 +108,13 @@ def test_a_generation_cleared_under_a_reader_leads_it_to_the_present_one(
 ):
     reindex(params, embedder=embedder)
     retriever = Retriever.open(params.retrieval, embedder=embedder)
-    stale = LanceStore(paths.STORE).published()
+    stale = LanceStore(paths.STORE).pointer()
     for price in ("€5", "€6"):
         write_pages(pages | {"plans.md": f"# Plans\n\n## Wren\n\nWren costs {price} a month.\n"})
         reindex(params, embedder=embedder)
     answers = iter([stale])
-    current = LanceStore(paths.STORE).published()
-    monkeypatch.setattr(LanceStore, "published", lambda self: next(answers, current))
+    current = LanceStore(paths.STORE).pointer()
+    monkeypatch.setattr(LanceStore, "pointer", lambda self: next(answers, current))
     assert retriever.search("Wren costs a month", 1)[0].chunk.text == "Wren costs €6 a month."
 
 
