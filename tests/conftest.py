@@ -1,9 +1,13 @@
 """What every room's tests share: a home of their own, and models small enough to train in a second."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# A shell that starts the tests in the background makes them deaf to Ctrl-C, and everything that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
