@@ -287,8 +287,7 @@ class WeaviateStore:
 @cache
 def _connect(url: str, grpc_port: int, key: str | None) -> "WeaviateClient":
     """One connection for each server and key, for the life of the process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of its own dependencies, at import
+    with warnings.catch_warnings(record=True):  # a dependency of the client announces a deprecation at import, always
         import weaviate
         from weaviate.classes.init import AdditionalConfig, Auth, Timeout
         from weaviate.exceptions import (
