@@ -9,16 +9,15 @@ _POLARITY = re.compile(r"(?:^|[:;.!?\n])\s*(yes|no)\b(?=\s*[,.;:!\u2013\u2014-])
 _NEGATION = re.compile(r"\b(?:not|never|cannot|no longer|neither|nor)\b|n['\u2019]t\b", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 
-# Of the words either answer uses. Two wordings of one answer share a fifth and more; strangers share a twentieth.
-_UNRELATED = 0.1
 # As alike as this, and one of them negated: the negation is the difference.
 _ALIKE = 0.5
 
 
-def disagreement(first: str, second: str, house: frozenset[str] = frozenset()) -> str:
+def disagreement(first: str, second: str, house: frozenset[str] = frozenset(), unrelated: float = 0.1) -> str:
     """Why two answers to the same question cannot both be right, or an empty string.
 
-    `house` are words that the answer format puts into every answer; they say nothing about agreement.
+    `house` are words that the answer format puts into every answer; they say nothing about agreement. Answers that
+    share less than `unrelated` of the words either uses have nothing to do with each other.
     """
     if first.casefold().split() == second.casefold().split():
         return ""
@@ -31,7 +30,7 @@ def disagreement(first: str, second: str, house: frozenset[str] = frozenset()) -
             return f"one says {next(iter(values[kind].values()))!r}, the other {next(iter(others[kind].values()))!r}"
     words, theirs = subject_words(first) - house, subject_words(second) - house
     alike = len(words & theirs) / max(1, len(words | theirs))
-    if alike < _UNRELATED:
+    if alike < unrelated:
         return "they have hardly a word in common"
     if alike >= _ALIKE and _negated(first) != _negated(second):
         return "one denies what the other says"

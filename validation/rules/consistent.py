@@ -1,0 +1,63 @@
+"""Fourth step: do the pairs agree with each other?"""
+
+from typing import Any
+
+import pandas as pd
+
+from validation.agree import disagreement
+from validation.frame import normalise
+from validation.rules.registry import Context, rule
+from validation.rules.texts import one_line
+from validation.rules.unique import like_questions, same_question
+
+
+@rule(
+    "contradiction",
+    "consistent",
+    "No question has two answers that disagree; both are taken out.",
+    "decide which answer is right and delete the other",
+)
+def contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
+    reasons: dict[Any, str] = {}
+    for group in same_question(rows):
+        members = list(zip(group.index, group["id"], group["taught"], strict=True))
+        for index, id, answer in members:
+            for other, theirs in ((other, theirs) for _, other, theirs in members if other != id):
+                if why := _why(answer, theirs, context):
+                    reasons[index] = f"answers the same question as {other}: {why}"
+                    break
+    return pd.Series(reasons, dtype=object)
+
+
+@rule(
+    "near_contradiction",
+    "consistent",
+    "No two questions that are nearly the same (validation.near_duplicate) have answers that disagree.",
+    "decide which answer is right, or ask in words that tell the two apart",
+)
+def near_contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
+    reasons: dict[Any, str] = {}
+    for pair in like_questions(rows, context).itertuples(index=False):
+        for index, other in (pair, pair[::-1]):
+            if index not in reasons and (why := _why(rows.at[index, "taught"], rows.at[other, "taught"], context)):
+                reasons[index] = f"answers nearly the same question as {rows.at[other, 'id']}: {why}"
+    return pd.Series(reasons, dtype=object)
+
+
+def _why(answer: str, other: str, context: Context) -> str:
+    return disagreement(answer, other, context.house_words, context.settings.unrelated_answers)
+
+
+@rule(
+    "canned_answer",
+    "consistent",
+    "No answer serves validation.canned_answer questions or more.",
+    "answer what each question asks, and keep a few",
+)
+def canned_answer(rows: pd.DataFrame, context: Context) -> pd.Series:
+    answers = normalise(rows["taught"])
+    counts = answers.map(answers.value_counts())
+    canned = counts[counts >= context.settings.canned_answer]
+    return canned.map(lambda n: f"the same answer serves {n} questions: ") + rows["taught"].loc[canned.index].map(
+        lambda text: repr(one_line(text))
+    )

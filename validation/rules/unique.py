@@ -1,0 +1,101 @@
+"""Third step: is this question asked once, and nowhere that it must not be?"""
+
+from typing import Any
+
+import pandas as pd
+
+from validation.agree import disagreement
+from validation.rules.registry import Context, rule
+from validation.rules.texts import one_line
+
+
+def same_question(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows that share their normalised question, earlier turns and passages, group by group."""
+    shared = rows[rows["key"].duplicated(keep=False)]
+    return [group for _, group in shared.groupby("key", sort=False)]
+
+
+def like_questions(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Pairs of rows whose questions are nearly the same, and earlier turns and passages the same.
+
+    One line per pair: `first` and `second`, indices of `rows` in their order. Questions with other numbers in them are
+    other questions. Of rows with one question, the first stands for all.
+    """
+    named = rows[["prompt_key", "setting"]].drop_duplicates().reset_index(names="index")
+    pairs = context.near.merge(named, left_on="left", right_on="prompt_key").merge(
+        named, left_on=["right", "setting"], right_on=["prompt_key", "setting"], suffixes=("_left", "_right")
+    )
+    numbers = pairs["left"].str.findall(r"\d+").map(tuple) == pairs["right"].str.findall(r"\d+").map(tuple)
+    found = pairs.loc[numbers.to_numpy(dtype=bool), ["index_left", "index_right"]].to_numpy(dtype=object)
+    ordered = sorted((min(pair), max(pair)) for pair in found.tolist())
+    return pd.DataFrame(ordered, columns=["first", "second"])
+
+
+@rule(
+    "duplicate_prompt",
+    "unique",
+    "No question is asked twice and answered alike; the first stays.",
+    "delete it; --fix does",
+)
+def duplicate_prompt(rows: pd.DataFrame, context: Context) -> pd.Series:
+    # Answers that disagree are left for `contradiction` to see: of those, none is better for coming first.
+    reasons: dict[Any, str] = {}
+    for group in same_question(rows):
+        kept: list[tuple[str, str]] = []
+        for index, id, answer in zip(group.index, group["id"], group["taught"], strict=True):
+            twin = next((other for other, given in kept if not _disagree(given, answer, context)), None)
+            if twin is None:
+                kept.append((id, answer))
+            else:
+                reasons[index] = f"asks what {twin} asks"
+    return pd.Series(reasons, dtype=object)
+
+
+@rule(
+    "near_duplicate",
+    "unique",
+    "No question is nearly another (validation.near_duplicate) and answered alike; the first stays.",
+    "delete it, or ask it in really other words",
+)
+def near_duplicate(rows: pd.DataFrame, context: Context) -> pd.Series:
+    reasons: dict[Any, str] = {}
+    for first, second in like_questions(rows, context).itertuples(index=False):
+        if second not in reasons and not _disagree(rows.at[first, "taught"], rows.at[second, "taught"], context):
+            prompt = one_line(rows.at[first, "prompt"])
+            reasons[second] = f"asks nearly what {rows.at[first, 'id']} asks: {prompt!r}"
+    return pd.Series(reasons, dtype=object)
+
+
+def _disagree(first: str, second: str, context: Context) -> bool:
+    return bool(disagreement(first, second, context.house_words, context.settings.unrelated_answers))
+
+
+@rule(
+    "other_behaviour",
+    "unique",
+    "No question of another behaviour, exactly or nearly: two adapters would answer it in two ways.",
+    "keep it where it belongs",
+)
+def other_behaviour(rows: pd.DataFrame, context: Context) -> pd.Series:
+    least = context.settings.near_duplicate
+    return _also_in(rows, context, dict(context.elsewhere), least).map(lambda place: f"asks what {place} asks")
+
+
+@rule(
+    "leakage",
+    "unique",
+    "No question of the golden set, which judges what was learnt, exactly or nearly (validation.near_leakage).",
+    "delete it: the evaluation must not have been seen",
+    always=True,
+)
+def leakage(rows: pd.DataFrame, context: Context) -> pd.Series:
+    return _also_in(rows, context, dict(context.golden), context.settings.near_leakage).map(
+        lambda place: f"asks golden question {place}: the evaluation would be of no worth"
+    )
+
+
+def _also_in(rows: pd.DataFrame, context: Context, places: dict[str, str], least: float) -> pd.Series:
+    """For each row whose question is among `places`, or as like one as `least`: where that one stands."""
+    near = context.near[context.near["left"].isin(list(places)) & (context.near["similarity"] >= least)]
+    like = {right: f"{places[left]} nearly" for left, right in zip(near["left"], near["right"], strict=True)}
+    return rows["prompt_key"].map(like | places).dropna()
