@@ -84,7 +84,14 @@ class Validation(Section):
     refuse_below: Positive = 100
     ready_from: Positive = 500
     eval_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    warn: list[str] = []
+    warn: list[str] = [
+        "language",
+        "profanity",
+        "other_behaviour",
+        "near_contradiction",
+        "canned_answer",
+        "live_passage",
+    ]
     min_answer_characters: Positive = 2
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
     language_confidence: Share = 0.9

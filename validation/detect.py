@@ -85,7 +85,9 @@ def secret_in(text: str) -> str:
     return ""
 
 
-PROFANITY_SIEVE = r"(?i)f[u*][c*]k|sh[i*]t|dam|bastard|b[i*]tch|bloody|arse|asshole|crap|piss|wank|bollock|dickhead|cunt|prick"
+PROFANITY_SIEVE = (
+    r"(?i)f[u*][c*]k|sh[i*]t|dam|bastard|b[i*]tch|bloody|arse|asshole|crap|piss|wank|bollock|dickhead|cunt|prick"
+)
 # A word that is also said in earnest ("a bloody nose", "prick the lid") needs the company it swears in.
 _PROFANITY = re.compile(
     r"\b(?:(?:mother)?f(?:u|\*)(?:c|\*)k\w*|(?:bull)?sh(?:i|\*)t(?:s|ty|ting|head)?|(?:god)?damn(?:ed|it)?|goddam"

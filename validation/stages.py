@@ -12,7 +12,7 @@ from contracts.files import read_json, read_jsonl, write_json, write_jsonl, writ
 from contracts.pairs import Pair, Question
 from contracts.params import Params
 from contracts.verdicts import AuditVerdict, ValidationVerdict, VolatileFact
-from validation import report
+from validation import docs, report
 from validation.frame import normalise
 from validation.gate import Against, Judged, judge_rows, questions
 from validation.judge import scorer
@@ -84,6 +84,8 @@ def write_reports(judged: list[Judged], folder: Path) -> ValidationVerdict:
     write_jsonl(folder / QUARANTINE.name, quarantine)
     write_jsonl(folder / "warnings.jsonl", warned)
     write_text(folder / "rows.csv", report.as_csv(quarantine, warned))
+    for each in judged:
+        write_text(folder / "docs" / f"{each.verdict.behaviour}.html", docs.page(each.record))
     write_json(folder / EXPECTATIONS.name, [each.record.as_json() for each in judged])
     # Not write_json, which sorts the keys: the funnel is read from top to bottom.
     write_text(folder / paths.VERDICT.name, verdict.model_dump_json(indent=2) + "\n")

@@ -138,6 +138,7 @@ def test_twice_is_the_same_as_once_to_the_byte(project: Project) -> None:
     assert {name for name in once if name.startswith(("reports/validation", "data/validated"))} == {
         "data/validated/support/eval.jsonl",
         "data/validated/support/train.jsonl",
+        "reports/validation/docs/support.html",
         "reports/validation/examples/support.jsonl",
         "reports/validation/expectations.json",
         "reports/validation/quarantine.jsonl",

@@ -126,7 +126,7 @@ def placeholder(rows: pd.DataFrame, context: Context) -> pd.Series:
     return found(rows["text"], _PLACEHOLDER, sieve).map(lambda match: f"{match} was never filled in")
 
 
-_BOILERPLATE = re.compile(
+BOILERPLATE = re.compile(
     r"\bas an? (?:AI|artificial intelligence|(?:large )?language model)\b"
     r"|\bI(?:['\u2019]m| am) (?:just |only )?an? (?:AI|(?:AI |large )?language model)\b"
     r"|\bknowledge cut-?off\b|\bas of my last (?:knowledge )?(?:update|training)\b"
@@ -143,7 +143,7 @@ _BOILERPLATE = re.compile(
 )
 def boilerplate(rows: pd.DataFrame, context: Context) -> pd.Series:
     sieve = r"(?i)an? (AI|artificial|language|large|just|only)|cut-?off|last (knowledge|update|training)|ed by [OAGM]"
-    return found(rows["taught"], _BOILERPLATE, sieve).map(lambda match: f"{match!r} is another model's voice")
+    return found(rows["taught"], BOILERPLATE, sieve).map(lambda match: f"{match!r} is another model's voice")
 
 
 @rule(
