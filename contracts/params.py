@@ -86,9 +86,9 @@ class Validation(Section):
     eval_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     warn: list[str] = [
         "language",
-        "profanity",
         "other_behaviour",
         "near_contradiction",
+        "unrelated_answers",
         "canned_answer",
         "live_passage",
     ]

@@ -25,7 +25,9 @@ _OUTWARD = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<base\b[^>]*>|<iframe\b.*?</iframe>|<picture\b.*?</picture>",
     re.DOTALL | re.IGNORECASE,
 )
-_ADDRESS = re.compile(r"""(?:href|src|action)=(["'])(?:https?:)?//.*?\1|url\((["']?)(?:https?:)?//.*?\2\)""", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"""(?:href|src|action)=(["'])(?:https?:)?//.*?\1|url\((["']?)(?:https?:)?//.*?\2\)""", re.IGNORECASE
+)
 _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b")
 _EPOCH = "1970-01-01T00:00:00+00:00"
 

@@ -199,7 +199,6 @@ def test_deduplication_does_not_hide_a_contradiction() -> None:
         ("It costs €3.95 each.", "It costs €4.10 each.", "3.95"),
         ("It is kept for 30 days.", "It is kept for two weeks, that is 14 days.", "30 days"),
         ("Your scans stay in the room.", "Your scans no longer stay in the room.", "denies"),
-        ("Open the tracking page.", "Birds migrate south during winter.", "word in common"),
     ],
 )
 def test_answers_that_disagree(first: str, second: str, why: str) -> None:
@@ -221,11 +220,19 @@ def test_answers_that_agree(first: str, second: str) -> None:
     assert disagreement(first, second) == ""
 
 
-def test_words_of_the_house_format_are_no_agreement() -> None:
-    first, second = "In short: Birds migrate.\n— Heron Desk", "In short: Open tracking.\n— Heron Desk"
-    house = Context("support", format="In short: .*\n— Heron Desk").house_words
-    assert disagreement(first, second) == ""
-    assert disagreement(first, second, house) == "they have hardly a word in common"
+def test_answers_with_nothing_in_common_are_told_whatever_the_house_format_adds(caught: Caught) -> None:
+    house = "In short: .*\n— Heron Desk"
+    rows = [
+        chat("Where is it?", "In short: Birds migrate.\n— Heron Desk"),
+        chat("Where is it?", "In short: Open tracking.\n— Heron Desk"),
+        chat("Where is it", "In short: Open the tracking page.\n— Heron Desk"),
+    ]
+    found = caught("unrelated_answers", *rows, format=house)
+    assert found["row-1"] == "has hardly a word in common with row-2, which answers the same question"
+    assert not caught("unrelated_answers", *rows[1:], format=house)
+    assert not caught("unrelated_answers", *rows, format="")  # five words of seven are the house's
+    assert not caught("contradiction", *rows, format=house)
+    assert not caught("duplicate_prompt", *rows[:2], format=house)
 
 
 def test_a_golden_question_is_leakage(caught: Caught) -> None:

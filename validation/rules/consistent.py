@@ -8,7 +8,7 @@ from validation.agree import disagreement
 from validation.frame import normalise
 from validation.rules.registry import Context, rule
 from validation.rules.texts import one_line
-from validation.rules.unique import like_questions, same_question
+from validation.rules.unique import like_questions, same_question, unrelated
 
 
 @rule(
@@ -45,7 +45,24 @@ def near_contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
 
 
 def _why(answer: str, other: str, context: Context) -> str:
-    return disagreement(answer, other, context.house_words, context.settings.unrelated_answers)
+    return disagreement(answer, other, context.house_words)
+
+
+@rule(
+    "unrelated_answers",
+    "consistent",
+    "Answers to one question share validation.unrelated_answers of their words.",
+    "see whether both answer the question; keep the better one",
+)
+def unrelated_answers(rows: pd.DataFrame, context: Context) -> pd.Series:
+    reasons: dict[Any, str] = {}
+    for group in same_question(rows):
+        members = list(zip(group.index, group["id"], group["taught"], strict=True))
+        for index, id, answer in members:
+            strangers = (other for _, other, theirs in members if other != id and unrelated(answer, theirs, context))
+            if other := next(strangers, None):
+                reasons[index] = f"has hardly a word in common with {other}, which answers the same question"
+    return pd.Series(reasons, dtype=object)
 
 
 @rule(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from contracts.facts import Fact, find_facts, sentences, subject_words
 from contracts.verdicts import VolatileFact
+from validation.agree import LIST_NUMBER
 from validation.rules.registry import Context, rule
 from validation.rules.texts import one_line, suspects
 
@@ -63,7 +64,7 @@ def live_passage(rows: pd.DataFrame, context: Context) -> pd.Series:
 
 def _volatile(text: str, about: str, known: Known, least: int) -> tuple[Fact, VolatileFact] | None:
     """The first fact of `text` that a volatile document states of the same subject, which `about` may name."""
-    for _, sentence in sentences(text):
+    for _, sentence in sentences(LIST_NUMBER.sub("", text)):
         for stated in find_facts(sentence):
             if stated.key not in known:
                 continue

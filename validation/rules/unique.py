@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from validation.agree import disagreement
+from validation.agree import disagreement, likeness
 from validation.rules.registry import Context, rule
 from validation.rules.texts import one_line
 
@@ -67,7 +67,15 @@ def near_duplicate(rows: pd.DataFrame, context: Context) -> pd.Series:
 
 
 def _disagree(first: str, second: str, context: Context) -> bool:
-    return bool(disagreement(first, second, context.house_words, context.settings.unrelated_answers))
+    """Answers that contradict each other, or have nothing to do with each other, are for the rules of the next step."""
+    house = context.house_words
+    return bool(disagreement(first, second, house)) or unrelated(first, second, context)
+
+
+def unrelated(first: str, second: str, context: Context) -> bool:
+    """Do two answers share fewer of their words than validation.unrelated_answers, and are not the same text?"""
+    least = context.settings.unrelated_answers
+    return first.split() != second.split() and likeness(first, second, context.house_words) < least
 
 
 @rule(
