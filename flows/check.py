@@ -1,9 +1,10 @@
 """What `freshtune validate` judges by: a project's settings where there is one, defaults elsewhere."""
 
 from pathlib import Path
+from typing import Any
 
 from contracts import paths
-from contracts.errors import DataError
+from contracts.errors import DataError, ModelError
 from contracts.models import resolve_model
 from contracts.params import Documents, Params, Validation, load_params
 from contracts.verdicts import VolatileFact
@@ -12,7 +13,7 @@ from retrieval.documents import read_documents
 from validation.gate import Against
 from validation.judge import scorer
 from validation.stages import SCORES, read_golden, read_volatile_facts
-from validation.tokens import load_tokenizer
+from validation.tokens import ChatTokenizer, load_tokenizer
 
 
 def settings_and_sides(against: Path | None, base: str | None) -> tuple[Validation, Against, int]:
@@ -28,9 +29,7 @@ def settings_and_sides(against: Path | None, base: str | None) -> tuple[Validati
     settings = params.validation if params else Validation()
     tokenizer = None
     if base is not None:
-        from training.base import load_tokenizer as load_from
-
-        tokenizer = load_from(resolve_model(base))
+        tokenizer = tokenizer_of(base)
     elif paths.BASE.is_dir():
         tokenizer = load_tokenizer(paths.BASE)
     sides = Against(
@@ -42,6 +41,21 @@ def settings_and_sides(against: Path | None, base: str | None) -> tuple[Validati
         scorer=settings.judge and scorer(settings.judge, paths.BASE, SCORES),
     )
     return settings, sides, params.seed if params else 17
+
+
+def tokenizer_of(reference: str) -> ChatTokenizer:
+    """The tokenizer of a model reference.
+
+    Raises:
+        ModelError: the reference leads nowhere, or its tokenizer has no chat template.
+    """
+    from training.base import load_tokenizer as load_from
+
+    loaded: Any = load_from(resolve_model(reference))
+    if not loaded.chat_template:
+        raise ModelError(f"`{reference}` has no chat template: name an instruct model with --base")
+    special = {name: str(token) for name, token in loaded.special_tokens_map.items() if isinstance(token, str)}
+    return ChatTokenizer(loaded.backend_tokenizer, loaded.chat_template, special)
 
 
 def _golden(params: Params | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ Each has a sieve in RE2 syntax beside it that lets every hit through and is chea
 import re
 from collections.abc import Sequence
 
-PERSONAL_SIEVE = r"@|\d{2}"
+PERSONAL_SIEVE = r"@|\d[\d ()./-]{5,}\d|[A-Z]{2}\d{2}"
 _EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}\b")
 # Issuer prefixes and lengths, so that an order number is no card: Visa, Mastercard, American Express, Discover.

@@ -15,12 +15,10 @@ from validation.rules import STEPS, Context, Findings, judge
 from validation.similar import groups, near_pairs
 from validation.split import held_out
 from validation.suite import Record, run_suite
-from validation.tokens import count_tokens
+from validation.tokens import ChatTokenizer, count_tokens
 from validation.verdict import behaviour_verdict, thresholds
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from validation.judge import Scorer
 
 
@@ -34,7 +32,7 @@ class Against:
 
     volatile: Sequence[VolatileFact] = ()
     golden: Mapping[str, str] = field(default_factory=dict)
-    tokenizer: "PreTrainedTokenizerBase | None" = None
+    tokenizer: ChatTokenizer | None = None
     system: str = ""
     max_length: int | None = None
     scorer: "Scorer | None" = None

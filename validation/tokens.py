@@ -1,39 +1,83 @@
 """Lengths as training will see them: in the base model's own tokens, through its own chat template."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from contracts.errors import ModelError
+from contracts.files import read_json
 from contracts.prompts import training_messages
 from validation.read import Row
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from tokenizers import Tokenizer
 
 _CHUNK = 20_000
 
 
-def load_tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
+@dataclass(frozen=True)
+class ChatTokenizer:
+    """A tokenizer and its chat template, without transformers and torch behind them: those take seconds to load.
+
+    `special` are the special tokens that a template may name, such as {"bos_token": "<s>"}.
+    """
+
+    encoder: "Tokenizer"
+    template: str
+    special: Mapping[str, str]
+
+    def sizes(self, texts: Sequence[str]) -> Iterator[int]:
+        """How many tokens each text has."""
+        return map(len, self.encoder.encode_batch_fast(list(texts), add_special_tokens=False))
+
+    def render(self, messages: Sequence[Mapping[str, str]], *, answering: bool = False) -> str:
+        """The chat as the model reads it; `answering` adds what stands before an answer.
+
+        Raises:
+            ModelError: the template refuses such a chat.
+        """
+        from jinja2 import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        def refuse(message: str) -> None:
+            raise TemplateError(message)
+
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: form}
+        try:
+            template = environment.from_string(self.template)
+            return template.render(messages=list(messages), add_generation_prompt=answering, **self.special)
+        except TemplateError as error:
+            raise ModelError(f"the chat template of the base model fails ({error}): give it one that works") from None
+
+
+def load_tokenizer(directory: Path) -> ChatTokenizer:
     """The tokenizer of the checkpoint in `directory`.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or it has no chat template.
     """
-    if not (directory / "tokenizer_config.json").is_file():
+    from tokenizers import Tokenizer
+
+    words, config = directory / "tokenizer.json", directory / "tokenizer_config.json"
+    if not (words.is_file() and config.is_file()):
         raise ModelError(f"{directory} holds no tokenizer: run `dvc repro base` to make the base model first")
-    from transformers import AutoTokenizer
+    told = read_json(config)
+    template = directory / "chat_template.jinja"
+    text = template.read_text(encoding="utf-8") if template.is_file() else told.get("chat_template")
+    if not isinstance(text, str):
+        raise ModelError(f"{directory} has no chat template: pick an instruct model, or add chat_template.jinja")
+    special = {name: value for name, value in told.items() if name.endswith("_token") and isinstance(value, str)}
+    return ChatTokenizer(Tokenizer.from_file(str(words)), text, special)
 
-    return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
 
-
-def count_tokens(
-    frame: pd.DataFrame, rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", system: str
-) -> pd.DataFrame:
+def count_tokens(frame: pd.DataFrame, rows: Sequence[Row], tokenizer: ChatTokenizer, system: str) -> pd.DataFrame:
     """`frame` with its token columns filled in; `rows` are its rows, `system` the project's system message.
 
     The contents of the turns are counted one by one; what the template puts around them is measured once, on a short
@@ -45,7 +89,7 @@ def count_tokens(
     for start in range(0, len(sound), _CHUNK):
         part = sound[start : start + _CHUNK]
         chats = [_messages(rows[index], system) for index in part]
-        sizes = _sizes(tokenizer, [message["content"] for chat in chats for message in chat])
+        sizes = tokenizer.sizes([message["content"] for chat in chats for message in chat])
         for place, chat in enumerate(chats, start=start):
             told = [(message["role"], next(sizes)) for message in chat]
             columns[place] = around.columns(told)
@@ -73,11 +117,12 @@ class _Around:
         return everything - answer, answer, everything, before
 
 
-def _around(tokenizer: "PreTrainedTokenizerBase") -> _Around:
+def _around(tokenizer: ChatTokenizer) -> _Around:
     def size(*roles: str, answering: bool = False) -> int:
         chat = [{"role": role, "content": "a"} for role in roles]
-        text = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answering))
-        return next(_sizes(tokenizer, [text])) - len(roles)  # without the contents, one token each
+        return next(tokenizer.sizes([tokenizer.render(chat, answering=answering)])) - len(
+            roles
+        )  # without the contents, one token each
 
     once = size("user", "assistant")
     each = size("user", "assistant", "user", "assistant") - once
@@ -88,8 +133,3 @@ def _around(tokenizer: "PreTrainedTokenizerBase") -> _Around:
 def _messages(row: Row, system: str) -> list[dict[str, str]]:
     pair = row.pair
     return training_messages(pair.messages, pair.passages, system) if pair else []
-
-
-def _sizes(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> Iterator[int]:
-    fast: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    return map(len, fast.encode_batch_fast(texts, add_special_tokens=False))

@@ -125,7 +125,9 @@ def test_no_sieve_holds_back_what_its_rule_would_catch() -> None:
 
 
 def test_tokens_are_those_that_training_counts(tiny_base: Path) -> None:
-    tokenizer = load_tokenizer(tiny_base)
+    from transformers import AutoTokenizer
+
+    tokenizer, theirs = load_tokenizer(tiny_base), AutoTokenizer.from_pretrained(tiny_base)
     chats: list[dict[str, Any]] = [
         {"prompt": "Where is my parcel?", "completion": "On its way.\nOpen tracking."},
         {
@@ -140,7 +142,7 @@ def test_tokens_are_those_that_training_counts(tiny_base: Path) -> None:
     frame = count_tokens(to_frame(rows), rows, tokenizer, "You are the desk.")
     for n, each in enumerate(rows):
         assert each.pair is not None
-        encoded = encode(each.pair, tokenizer, "You are the desk.", 10_000)
+        encoded = encode(each.pair, theirs, "You are the desk.", 10_000)
         first = next(place for place, label in enumerate(encoded.labels) if label != -100)
         # The template may end with a line break after the last turn.
         assert abs(frame.at[n, "tokens"] - len(encoded.input_ids)) <= 1

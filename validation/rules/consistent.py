@@ -5,9 +5,8 @@ from typing import Any
 import pandas as pd
 
 from validation.agree import disagreement
-from validation.frame import normalise
 from validation.rules.registry import Context, rule
-from validation.rules.texts import one_line
+from validation.rules.texts import letters, one_line
 from validation.rules.unique import like_questions, same_question, unrelated
 
 
@@ -20,9 +19,8 @@ from validation.rules.unique import like_questions, same_question, unrelated
 def contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
     for group in same_question(rows):
-        members = list(zip(group.index, group["id"], group["taught"], strict=True))
-        for index, id, answer in members:
-            for other, theirs in ((other, theirs) for _, other, theirs in members if other != id):
+        for index, id, answer in group:
+            for other, theirs in ((other, theirs) for _, other, theirs in group if other != id):
                 if why := _why(answer, theirs, context):
                     reasons[index] = f"answers the same question as {other}: {why}"
                     break
@@ -37,10 +35,10 @@ def contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
 )
 def near_contradiction(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
-    for pair in like_questions(rows, context).itertuples(index=False):
-        for index, other in (pair, pair[::-1]):
-            if index not in reasons and (why := _why(rows.at[index, "taught"], rows.at[other, "taught"], context)):
-                reasons[index] = f"answers nearly the same question as {rows.at[other, 'id']}: {why}"
+    for pair in like_questions(rows, context):
+        for (index, _, answer), (_, other, theirs) in (pair, pair[::-1]):
+            if index not in reasons and (why := _why(answer, theirs, context)):
+                reasons[index] = f"answers nearly the same question as {other}: {why}"
     return pd.Series(reasons, dtype=object)
 
 
@@ -57,9 +55,8 @@ def _why(answer: str, other: str, context: Context) -> str:
 def unrelated_answers(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
     for group in same_question(rows):
-        members = list(zip(group.index, group["id"], group["taught"], strict=True))
-        for index, id, answer in members:
-            strangers = (other for _, other, theirs in members if other != id and unrelated(answer, theirs, context))
+        for index, id, answer in group:
+            strangers = (other for _, other, theirs in group if other != id and unrelated(answer, theirs, context))
             if other := next(strangers, None):
                 reasons[index] = f"has hardly a word in common with {other}, which answers the same question"
     return pd.Series(reasons, dtype=object)
@@ -72,8 +69,9 @@ def unrelated_answers(rows: pd.DataFrame, context: Context) -> pd.Series:
     "answer what each question asks, and keep a few",
 )
 def canned_answer(rows: pd.DataFrame, context: Context) -> pd.Series:
-    answers = normalise(rows["taught"])
-    counts = answers.map(answers.value_counts())
+    answers = pd.Series(letters(rows["taught"]), index=rows.index)
+    shared = answers[answers.duplicated(keep=False)]
+    counts = shared.groupby(shared).transform("size")
     canned = counts[counts >= context.settings.canned_answer]
     return canned.map(lambda n: f"the same answer serves {n} questions: ") + rows["taught"].loc[canned.index].map(
         lambda text: repr(one_line(text))

@@ -7,18 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from contracts.facts import Fact, find_facts, sentences, subject_words
+from contracts.facts import NUMBER_WORDS, Fact, find_facts, sentences, subject_words
 from contracts.verdicts import VolatileFact
 from validation.agree import LIST_NUMBER
 from validation.rules.registry import Context, rule
 from validation.rules.texts import one_line, suspects
 
 Known = dict[tuple[str, str, str], list[tuple[VolatileFact, frozenset[str]]]]
-
-# Every fact has a digit in it or begins with a number word.
-_FACT_SIEVE = (
-    r"\d|(?i)\b(zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred)[\s-]"
-)
 
 
 @rule(
@@ -33,7 +28,7 @@ def volatile_fact(rows: pd.DataFrame, context: Context) -> pd.Series:
     if not known:
         return rows["taught"].iloc[:0]
     reasons: dict[Any, str] = {}
-    stating = suspects(rows["taught"], _FACT_SIEVE)
+    stating = suspects(rows["taught"], sieve(known))
     for index, prompt, taught in zip(stating.index, rows["prompt"].loc[stating.index], stating, strict=True):
         if hit := _volatile(taught, prompt, known, context.settings.shared_subject_words):
             stated, fact = hit
@@ -75,6 +70,13 @@ def _volatile(text: str, about: str, known: Known, least: int) -> tuple[Fact, Vo
                 if len(words & subject) >= least * (2 if bare else 1):
                     return stated, fact
     return None
+
+
+def sieve(known: Known) -> str:
+    """A pattern in RE2 syntax that matches each text in which one of the facts could stand, however it is written."""
+    written = {value: r"[,. \x{202f}]?".join(map(re.escape, value)) for _, value, _ in known}
+    spelt = [word for word, number in NUMBER_WORDS.items() if str(number) in written]
+    return "(?i)" + "|".join([*sorted(written.values()), *spelt])
 
 
 def by_fact(volatile: Iterable[VolatileFact]) -> Known:

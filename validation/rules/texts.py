@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,13 @@ def found(texts: pd.Series, pattern: re.Pattern[str], sieve: str = "") -> pd.Ser
     """The first match of `pattern`, on one line, in each text that has one; `sieve` must let every such text through."""
     matches = (suspects(texts, sieve) if sieve else texts).map(pattern.search).dropna()
     return matches.map(lambda match: one_line(match.group()))
+
+
+def letters(texts: pd.Series) -> np.ndarray:
+    """The letters and digits of each text, in lower case and without what stands between them."""
+    return pc.replace_substring_regex(
+        pc.utf8_lower(pa.array(texts, pa.large_string())), r"[^\p{L}\p{N}]+", ""
+    ).to_numpy(zero_copy_only=False)
 
 
 def one_line(text: str, width: int = 60) -> str:

@@ -1,5 +1,7 @@
 """Third step: is this question asked once, and nowhere that it must not be?"""
 
+import re
+from collections import defaultdict
 from typing import Any
 
 import pandas as pd
@@ -8,27 +10,38 @@ from validation.agree import disagreement, likeness
 from validation.rules.registry import Context, rule
 from validation.rules.texts import one_line
 
+Member = tuple[Any, str, str]  # a row's index, id and answers
 
-def same_question(rows: pd.DataFrame) -> list[pd.DataFrame]:
+
+def same_question(rows: pd.DataFrame) -> list[list[Member]]:
     """The rows that share their normalised question, earlier turns and passages, group by group."""
     shared = rows[rows["key"].duplicated(keep=False)]
-    return [group for _, group in shared.groupby("key", sort=False)]
+    found: dict[str, list[Member]] = defaultdict(list)
+    for key, *member in zip(shared["key"], shared.index, shared["id"], shared["taught"], strict=True):
+        found[key].append(tuple(member))
+    return list(found.values())
 
 
-def like_questions(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """Pairs of rows whose questions are nearly the same, and earlier turns and passages the same.
+def like_questions(rows: pd.DataFrame, context: Context) -> list[tuple[Member, Member]]:
+    """Pairs of rows whose questions are nearly the same, and earlier turns and passages the same, in reading order.
 
-    One line per pair: `first` and `second`, indices of `rows` in their order. Questions with other numbers in them are
-    other questions. Of rows with one question, the first stands for all.
+    Questions with other numbers in them are other questions. Of rows with one question, the first stands for all.
     """
-    named = rows[["prompt_key", "setting"]].drop_duplicates().reset_index(names="index")
-    pairs = context.near.merge(named, left_on="left", right_on="prompt_key").merge(
-        named, left_on=["right", "setting"], right_on=["prompt_key", "setting"], suffixes=("_left", "_right")
-    )
-    numbers = pairs["left"].str.findall(r"\d+").map(tuple) == pairs["right"].str.findall(r"\d+").map(tuple)
-    found = pairs.loc[numbers.to_numpy(dtype=bool), ["index_left", "index_right"]].to_numpy(dtype=object)
-    ordered = sorted((min(pair), max(pair)) for pair in found.tolist())
-    return pd.DataFrame(ordered, columns=["first", "second"])
+    near = context.near
+    like = rows[rows["prompt_key"].isin(pd.concat([near["left"], near["right"]]))]
+    standing: dict[str, dict[str, Member]] = defaultdict(dict)
+    for key, setting, *member in zip(
+        like["prompt_key"], like["setting"], like.index, like["id"], like["taught"], strict=True
+    ):
+        standing[key].setdefault(setting, tuple(member))
+    pairs = [
+        (standing[left][setting], member)
+        for left, right in zip(near["left"], near["right"], strict=True)
+        if left in standing and right in standing and re.findall(r"\d+", left) == re.findall(r"\d+", right)
+        for setting, member in standing[right].items()
+        if setting in standing[left]
+    ]
+    return sorted((min(pair), max(pair)) for pair in pairs)
 
 
 @rule(
@@ -42,7 +55,7 @@ def duplicate_prompt(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
     for group in same_question(rows):
         kept: list[tuple[str, str]] = []
-        for index, id, answer in zip(group.index, group["id"], group["taught"], strict=True):
+        for index, id, answer in group:
             twin = next((other for other, given in kept if not _disagree(given, answer, context)), None)
             if twin is None:
                 kept.append((id, answer))
@@ -59,10 +72,9 @@ def duplicate_prompt(rows: pd.DataFrame, context: Context) -> pd.Series:
 )
 def near_duplicate(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
-    for first, second in like_questions(rows, context).itertuples(index=False):
-        if second not in reasons and not _disagree(rows.at[first, "taught"], rows.at[second, "taught"], context):
-            prompt = one_line(rows.at[first, "prompt"])
-            reasons[second] = f"asks nearly what {rows.at[first, 'id']} asks: {prompt!r}"
+    for (first, id, answer), (second, _, other) in like_questions(rows, context):
+        if second not in reasons and not _disagree(answer, other, context):
+            reasons[second] = f"asks nearly what {id} asks: {one_line(rows.at[first, 'prompt'])!r}"
     return pd.Series(reasons, dtype=object)
 
 
