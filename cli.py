@@ -187,6 +187,53 @@ def schedule(
 
 @app.command()
 @_told
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files or globs: JSONL, JSON, CSV, Parquet, XLSX; or hub:ORG/NAME."),
+    ],
+    columns: Annotated[
+        str, typer.Option(help="Your names for our columns: prompt=instruction,response=response.")
+    ] = "",
+    against: Annotated[
+        Path | None, typer.Option(help="Documents whose facts may not be taught, or the audit.json of a project.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Count tokens as this model does; by default models/base, where it is.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write train, eval, quarantine and Data Docs into this folder.")
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write PATH.fixed.jsonl with what is teachable, repaired where that is safe.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """May these pairs be taught? Works on any files; at a project's root its `validation` settings count.
+
+    Exits with 0 when the pairs are ready or limited, 1 when they are refused, 2 when the input is bad.
+    """
+    _quiet()
+    from flows.check import settings_and_sides
+    from validation import check, report
+
+    settings, sides, seed = settings_and_sides(against, base)
+    judged = check.check(files, check.parse_columns(columns), settings, sides, seed)
+    if out:
+        check.write_out(judged, out)
+    fixed = check.write_repaired(judged, settings, sides, seed) if fix else {}
+    if as_json:
+        typer.echo(json.dumps(check.as_json(judged, fixed), ensure_ascii=False))
+    else:
+        report.print_summary(check.as_verdict(judged), str(out) if out else "")
+        for file, rows in fixed.items():
+            typer.echo(f"  {rows} rows that may be taught: {file}")
+    if judged.verdict.verdict == "refused":
+        raise typer.Exit(1)
+
+
+@app.command()
+@_told
 def status(as_json: Json = False) -> None:
     """Say what is stale and why, which release stands, and how it did."""
     from flows import graph

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WORDS = {
+NUMBER_WORDS = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
     "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
@@ -15,7 +15,7 @@ _WORDS = {
 }  # fmt: skip
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _NUMBER = r"\d{1,3}(?:[, \u202f]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?"
-_SPELT = "|".join(sorted(_WORDS, key=len, reverse=True))
+_SPELT = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _CURRENCY = r"[€$£¥]|EUR|USD|GBP|CHF"
 _DURATION = r"(?:(?:working|business|calendar|full|whole)[ -])?(?:second|minute|hour|day|night|week|month|year)s?"
 _MEASURE = r"(?:kg|kilos?|grams?|g|mm|cm|metres?|meters?|km|litres?|MB|GB|TB|KB|kWh)"
@@ -182,8 +182,8 @@ def _fact(match: re.Match[str]) -> Fact:
 def _plain(number: str) -> str:
     """A number in one spelling: words to digits, no thousands separators, no trailing zeros."""
     lowered = number.lower()
-    if lowered in _WORDS:
-        return str(_WORDS[lowered])
+    if lowered in NUMBER_WORDS:
+        return str(NUMBER_WORDS[lowered])
     if re.fullmatch(r"\d{1,3}([, \u202f]\d{3})+(\.\d+)?", number):
         number = re.sub(r"[, \u202f]", "", number)
     number = number.replace(",", ".")

@@ -27,6 +27,7 @@ class Pair(BaseModel):
 
     A *grounded* pair carries its own `passages`, as the assistant would have retrieved them, and its answer is
     drawn from them (RAFT, arXiv 2403.10131): it teaches the model to read, so its facts are altered on purpose.
+    `rejected` is the worse answer of a preference; supervised training does not look at it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -35,6 +36,7 @@ class Pair(BaseModel):
     source: str = ""
     passages: list[Passage] = Field(default_factory=list)
     messages: list[Message]
+    rejected: str | None = Field(default=None, exclude_if=lambda text: text is None)
 
     @property
     def prompt(self) -> str:

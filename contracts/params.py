@@ -31,11 +31,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _a_json_schema(value: Any) -> Any:
+    if isinstance(value, dict):
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+
+        try:
+            validator_for(value).check_schema(value)
+        except SchemaError as error:
+            raise ValueError(f"it is no JSON schema: {error.message} at {error.json_path}") from None
+    return value
+
+
 class PairFiles(Section):
     files: Annotated[list[str], Field(min_length=1)]
     columns: dict[str, str] = {}
     max_rows: Positive | None = None
     format: Annotated[str, BeforeValidator(_a_regex)] = ""
+    headings: list[str] = []
+    json_schema: Annotated[dict[str, Any] | None, BeforeValidator(_a_json_schema)] = None
 
 
 class Documents(Section):
@@ -89,12 +103,48 @@ class Audit(Section):
     stable_months: Annotated[float, Field(gt=0)] = 6
 
 
+class Judge(Section):
+    endpoint: str
+    model: str = "judge"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    rubric: Annotated[str, Field(min_length=10)]
+    at_least: Annotated[int, Field(ge=1, le=5)] = 3
+    timeout_seconds: Positive = 60
+    parallel: Positive = 4
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Judge":
+        if self.endpoint != "base" and not re.match(r"https?://[^/\s]+", self.endpoint):
+            raise ValueError(
+                f"endpoint ({self.endpoint}) must be `base` or an address such as http://127.0.0.1:8000/v1"
+            )
+        return self
+
+
 class Validation(Section):
     refuse_below: Positive = 100
     ready_from: Positive = 500
     eval_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    warn: list[str] = [
+        "language",
+        "other_behaviour",
+        "near_contradiction",
+        "unrelated_answers",
+        "canned_answer",
+        "live_passage",
+    ]
     min_answer_characters: Positive = 2
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
+    language_confidence: Share = 0.9
+    max_prompt_tokens: Positive | None = None
+    max_answer_tokens: Positive | None = None
+    profanity: list[str] = []
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    near_leakage: Annotated[float, Field(ge=0.5, le=1)] = 0.9
+    unrelated_answers: Share = 0.1
+    canned_answer: Annotated[int, Field(ge=2)] = 10
     shared_subject_words: Positive = 2
+    judge: Judge | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "Validation":

@@ -44,13 +44,17 @@ class AuditVerdict(_File):
 
 
 class BehaviourVerdict(_File):
-    """May this behaviour be taught? `funnel` maps each step to the rows that are left after it, in order."""
+    """May this behaviour be taught? `funnel` maps each step to the rows that are left after it, in order.
+
+    `rules` counts the rows that each rule took out, `warnings` those that a rule of validation.warn found and left in.
+    """
 
     behaviour: str
     verdict: Literal["refused", "limited", "ready"]
     advice: str
     funnel: dict[str, int]
     rules: dict[str, int]
+    warnings: dict[str, int] = Field(default_factory=dict)
     train_rows: int
     eval_rows: int
     grounded_rows: int

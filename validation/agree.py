@@ -7,10 +7,8 @@ from contracts.facts import find_facts, sentences, subject_words
 
 _POLARITY = re.compile(r"(?:^|[:;.!?\n])\s*(yes|no)\b(?=\s*[,.;:!\u2013\u2014-])", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|never|cannot|no longer|neither|nor)\b|n['\u2019]t\b", re.IGNORECASE)
-_LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 
-# Of the words either answer uses. Two wordings of one answer share a fifth and more; strangers share a twentieth.
-_UNRELATED = 0.1
 # As alike as this, and one of them negated: the negation is the difference.
 _ALIKE = 0.5
 
@@ -29,19 +27,21 @@ def disagreement(first: str, second: str, house: frozenset[str] = frozenset()) -
     for kind in sorted(values.keys() & others.keys()):
         if values[kind].keys().isdisjoint(others[kind]):
             return f"one says {next(iter(values[kind].values()))!r}, the other {next(iter(others[kind].values()))!r}"
-    words, theirs = subject_words(first) - house, subject_words(second) - house
-    alike = len(words & theirs) / max(1, len(words | theirs))
-    if alike < _UNRELATED:
-        return "they have hardly a word in common"
-    if alike >= _ALIKE and _negated(first) != _negated(second):
+    if _negated(first) != _negated(second) and likeness(first, second, house) >= _ALIKE:
         return "one denies what the other says"
     return ""
+
+
+def likeness(first: str, second: str, house: frozenset[str] = frozenset()) -> float:
+    """The share of the words of two answers that both of them use. Wordings of one answer share a fifth and more."""
+    words, theirs = subject_words(first) - house, subject_words(second) - house
+    return len(words & theirs) / max(1, len(words | theirs))
 
 
 def _values(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """{(kind, unit): {value: as written}} of the facts in `text`; the numbers of a list are none."""
     values: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for fact in find_facts(_LIST_NUMBER.sub("", text)):
+    for fact in find_facts(LIST_NUMBER.sub("", text)):
         values[fact.kind, fact.unit].setdefault(fact.value, fact.text)
     return values
 

@@ -1,100 +1,100 @@
 """The stage `validate`: pairs in, the rows that may be taught out, and a verdict that says why."""
 
-import json
-from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from contracts import paths
 from contracts.errors import DataError
 from contracts.files import read_json, read_jsonl, write_json, write_jsonl, write_text
-from contracts.pairs import Question
+from contracts.pairs import Pair, Question
 from contracts.params import Params
-from contracts.verdicts import AuditVerdict, BehaviourVerdict, ValidationVerdict, VolatileFact
-from validation.frame import normalise, to_frame
-from validation.read import Row, read_pairs
-from validation.rules import STEPS, Context, Findings, judge
-from validation.split import held_out
-from validation.suite import Record, run_suite
-from validation.verdict import behaviour_verdict, thresholds
+from contracts.verdicts import AuditVerdict, ValidationVerdict, VolatileFact
+from validation import docs, report
+from validation.frame import normalise
+from validation.gate import Against, Judged, judge_rows, questions
+from validation.judge import scorer
+from validation.read import read_pairs
+from validation.tokens import load_tokenizer
 
 QUARANTINE = paths.VALIDATION / "quarantine.jsonl"
 EXPECTATIONS = paths.VALIDATION / "expectations.json"
+SCORES = paths.STATE / "judge"
 MOST_EXAMPLES = 8  # as many as assistant.few_shot takes
 
 
 def validate(params: Params) -> ValidationVerdict:
     """Judge the pairs of every behaviour.
 
-    Reads the pairs, reports/audit.json and the golden questions. Writes data/validated/<behaviour>/train.jsonl and
-    eval.jsonl (canonical pairs in the order of their ids; both empty when the behaviour is refused, unless
-    training.force), and below reports/validation/ verdict.json, quarantine.jsonl (one line per row, with the first
-    rule it broke and every reason of that step), expectations.json, the record of Great Expectations, and
+    Reads the pairs, reports/audit.json, the golden questions and the base model's tokenizer. Writes
+    data/validated/<behaviour>/train.jsonl and eval.jsonl (canonical pairs in the order of their ids; both empty when
+    the behaviour is refused, unless training.force), and below reports/validation/ verdict.json, quarantine.jsonl (one
+    line per row, with the first rule it broke and every reason of that step), warnings.jsonl, rows.csv (both for a
+    spreadsheet), expectations.json, the record of Great Expectations, docs/<behaviour>.html, the same as Data Docs, and
     examples/<behaviour>.jsonl, teachable pairs for a prompt; those are there when the behaviour is refused, too.
     The same input gives the same bytes.
 
     Raises:
         DataError: a file of pairs, the golden questions or the audit is missing or unreadable.
+        ModelError: there is no base model, or the judge cannot be asked.
+        ParamsError: validation.warn names what may not merely warn.
     """
-    volatile = read_volatile_facts(paths.AUDIT)
-    golden = read_golden(Path(params.evaluation.golden))
-    judged = [_behaviour(params, behaviour, golden, volatile) for behaviour in params.behaviours]
-    quarantine = [entry for _, _, entries in judged for entry in entries]
-    verdict = ValidationVerdict(behaviours=[each for each, _, _ in judged], quarantined=len(quarantine))
-    write_jsonl(QUARANTINE, quarantine)
-    write_json(EXPECTATIONS, [record.as_json() for _, record, _ in judged])
-    # Not write_json, which sorts the keys: the funnel is read from top to bottom.
-    write_text(paths.VERDICT, verdict.model_dump_json(indent=2) + "\n")
-    print_summary(verdict)
+    settings = params.validation
+    against = Against(
+        volatile=read_volatile_facts(paths.AUDIT),
+        golden=read_golden(Path(params.evaluation.golden)),
+        tokenizer=load_tokenizer(paths.BASE),
+        system=params.assistant.system,
+        max_length=params.training.max_length,
+        scorer=settings.judge and scorer(settings.judge, paths.BASE, SCORES),
+    )
+    read = {behaviour: read_pairs(params.pairs[behaviour], behaviour) for behaviour in params.behaviours}
+    asked = {behaviour: questions(behaviour, rows) for behaviour, rows in read.items()} if len(read) > 1 else {}
+    judged = [
+        judge_rows(
+            behaviour,
+            rows,
+            params.pairs[behaviour],
+            settings,
+            against,
+            seed=params.seed,
+            force=params.training.force,
+            elsewhere={key: place for other in asked if other != behaviour for key, place in asked[other].items()},
+        )
+        for behaviour, rows in read.items()
+    ]
+    for each in judged:
+        behaviour = each.verdict.behaviour
+        for name, index in (("train", each.train), ("eval", each.held_out)):
+            pairs = each.pairs(index)
+            write_jsonl(paths.VALIDATED / behaviour / f"{name}.jsonl", (pair.model_dump() for pair in pairs))
+        write_jsonl(paths.examples(behaviour), _examples(each))
+    verdict = write_reports(judged, paths.VALIDATION)
+    report.print_summary(verdict)
     return verdict
 
 
-def _behaviour(
-    params: Params, behaviour: str, golden: dict[str, str], volatile: list[VolatileFact]
-) -> tuple[BehaviourVerdict, Record, list[dict[str, Any]]]:
-    """Judge one behaviour and write its train.jsonl and eval.jsonl."""
-    files, settings = params.pairs[behaviour], params.validation
-    rows = read_pairs(files, behaviour)
-    frame = to_frame(rows)
-    context = Context(
-        behaviour=behaviour,
-        format=files.format,
-        min_answer_characters=settings.min_answer_characters,
-        shared_subject_words=settings.shared_subject_words,
-        golden=golden,
-        volatile=volatile,
-    )
-    findings = judge(frame, context)
-    record = run_suite(behaviour, findings.ok, thresholds(settings))
-
-    teachable = frame[findings.ok[STEPS[-1]]].sort_values("id")
-    write_jsonl(paths.examples(behaviour), _examples(rows, teachable))
-    if not record.passed["refuse_below"] and not params.training.force:
-        teachable = teachable.iloc[:0]
-    out = held_out(teachable["prompt_key"], settings.eval_share, params.seed)
-    for name, part in (("train", teachable[~out]), ("eval", teachable[out])):
-        pairs = (row.pair for row in map(rows.__getitem__, part.index) if row.pair)
-        write_jsonl(paths.VALIDATED / behaviour / f"{name}.jsonl", (pair.model_dump() for pair in pairs))
-    verdict = behaviour_verdict(
-        record,
-        settings,
-        train=int((~out).sum()),
-        held_out=int(out.sum()),
-        grounded=int((teachable["passages"] > 0).sum()),
-        forced=params.training.force,
-    )
-    return verdict, record, list(_quarantined(rows, findings))
+def write_reports(judged: list[Judged], folder: Path) -> ValidationVerdict:
+    """Write what people and other rooms read of a verdict into `folder`, and return the verdict."""
+    quarantine = [entry for each in judged for entry in report.quarantined(each.rows, each.findings)]
+    warned = [entry for each in judged for entry in report.warned(each.rows, each.findings)]
+    verdict = ValidationVerdict(behaviours=[each.verdict for each in judged], quarantined=len(quarantine))
+    write_jsonl(folder / QUARANTINE.name, quarantine)
+    write_jsonl(folder / "warnings.jsonl", warned)
+    write_text(folder / "rows.csv", report.as_csv(quarantine, warned))
+    for each in judged:
+        write_text(folder / "docs" / f"{each.verdict.behaviour}.html", docs.page(each.record))
+    write_json(folder / EXPECTATIONS.name, [each.record.as_json() for each in judged])
+    # Not write_json, which sorts the keys: the funnel is read from top to bottom.
+    write_text(folder / paths.VERDICT.name, verdict.model_dump_json(indent=2) + "\n")
+    return verdict
 
 
-def _examples(rows: list[Row], teachable: pd.DataFrame) -> list[dict[str, Any]]:
+def _examples(judged: Judged) -> list[dict[str, Any]]:
     """The shortest teachable pairs, grounded ones first: an example is read again with every question."""
-    pairs = [pair for row in map(rows.__getitem__, teachable.index) if (pair := row.pair)]
+    pairs: list[Pair] = judged.pairs(judged.teachable)
     pairs.sort(key=lambda pair: (not pair.passages, len(pair.model_dump_json()), pair.id))
     return [pair.model_dump() for pair in pairs[:MOST_EXAMPLES]]
 
@@ -133,52 +133,3 @@ def read_golden(path: Path) -> dict[str, str]:
             ) from None
     keys = normalise(pd.Series([q.question for q in questions], dtype=object))
     return dict(zip(keys, (q.id for q in questions), strict=True))
-
-
-def _quarantined(rows: list[Row], findings: Findings) -> Iterator[dict[str, Any]]:
-    """One entry for each row that is not teachable, in reading order."""
-    told: dict[int, list[tuple[str, str]]] = {}
-    for code, reasons in findings.reasons.items():
-        for index, reason in reasons.items():
-            told.setdefault(int(index), []).append((code, reason))  # type: ignore[call-overload]
-    for index, broken in sorted(told.items()):
-        row = rows[index]
-        (rule, reason), *others = broken
-        yield {
-            "id": row.id,
-            "file": row.file,
-            "line": row.line,
-            "rule": rule,
-            "reason": "; ".join([reason, *(f"{code}: {why}" for code, why in others)]),
-            "row": _writable(row.raw),
-        }
-
-
-def _writable(raw: dict[str, Any] | None) -> Any:
-    """The row as it was read, as far as UTF-8 JSON can say it: half characters and other types become text."""
-    text = json.dumps(raw, ensure_ascii=False, default=str)
-    return json.loads(text.encode("utf-8", "replace"))
-
-
-def print_summary(verdict: ValidationVerdict) -> None:
-    """One screen: funnel, rules and advice of each behaviour; a table on a terminal, plain lines elsewhere."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    for each in verdict.behaviours:
-        title = f"pairs of {each.behaviour}: {each.verdict}"
-        caught = {code: count for code, count in each.rules.items() if count}
-        if console.is_terminal:
-            table = Table("left after", "rows", "caught by rule", "rows", title=title)
-            for funnel, rule in zip_longest(each.funnel.items(), caught.items(), fillvalue=("", "")):
-                table.add_row(*map(str, (*funnel, *rule)))
-            console.print(table)
-        else:
-            console.print(title)
-            console.print("  left after: " + " → ".join(f"{step} {rows}" for step, rows in each.funnel.items()))
-            console.print(
-                "  caught by rule: " + (", ".join(f"{code} {rows}" for code, rows in caught.items()) or "none")
-            )
-        console.print(
-            f"  {each.train_rows} to train, {each.eval_rows} held out; {each.grounded_rows} of these are grounded"
-        )
-        console.print(f"  {each.advice}")
-    console.print(f"  quarantined rows with their reasons: {QUARANTINE}")

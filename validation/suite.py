@@ -1,8 +1,8 @@
 """Great Expectations as judge and record: one expectation per rule, one per funnel step, two for the thresholds."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -18,12 +18,14 @@ class Record:
     """What Great Expectations found. Everything a verdict says is read from here.
 
     `passed` maps the name of an expectation to whether it holds, `results` to its counts. The names are the codes of
-    the rules ("placeholder"), the funnel steps ("clean") and the thresholds ("refuse_below", "ready_from").
+    the rules ("placeholder"), the funnel steps ("clean") and the thresholds ("refuse_below", "ready_from"). `raw` is the
+    whole answer, for Data Docs.
     """
 
     behaviour: str
     passed: dict[str, bool]
     results: dict[str, dict[str, Any]]
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def failing(self, code: str) -> int:
         """Rows that broke one rule."""
@@ -50,10 +52,10 @@ class Record:
         }
 
 
-def run_suite(behaviour: str, ok: pd.DataFrame, thresholds: Mapping[str, int]) -> Record:
+def run_suite(behaviour: str, ok: pd.DataFrame, thresholds: Mapping[str, int], warn: Collection[str] = ()) -> Record:
     """Validate the boolean columns of `validation.rules.judge` with an ephemeral Great Expectations context.
 
-    `thresholds` maps a name to the least number of teachable rows it asks for.
+    `thresholds` maps a name to the least number of teachable rows it asks for, `warn` names the rules that only warn.
 
     Raises:
         StageError: Great Expectations could not evaluate one of the expectations.
@@ -68,17 +70,31 @@ def run_suite(behaviour: str, ok: pd.DataFrame, thresholds: Mapping[str, int]) -
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     rules = [
         gxe.ExpectColumnValuesToBeInSet(
-            column=code, value_set=[True], severity=FailureSeverity.WARNING, meta={"name": code}, notes=rule.description
+            column=code,
+            value_set=[True],
+            severity=FailureSeverity.INFO if code in warn else FailureSeverity.WARNING,
+            meta={"name": code},
+            description=f"{code}: {rule.description}",
         )
         for code, rule in RULES.items()
     ]
     steps = [
-        gxe.ExpectColumnSumToBeBetween(column=step, min_value=0, severity=FailureSeverity.INFO, meta={"name": step})
+        gxe.ExpectColumnSumToBeBetween(
+            column=step,
+            min_value=0,
+            severity=FailureSeverity.INFO,
+            meta={"name": step},
+            description=f"rows left after step {step}",
+        )
         for step in STEPS
     ]
     bounds = [
         gxe.ExpectColumnSumToBeBetween(
-            column=STEPS[-1], min_value=least, severity=FailureSeverity.CRITICAL, meta={"name": name}
+            column=STEPS[-1],
+            min_value=least,
+            severity=FailureSeverity.CRITICAL,
+            meta={"name": name},
+            description=f"validation.{name}: at least {least} teachable rows",
         )
         for name, least in thresholds.items()
     ]
@@ -95,4 +111,4 @@ def run_suite(behaviour: str, ok: pd.DataFrame, thresholds: Mapping[str, int]) -
             raise StageError("validate", f"Great Expectations could not check {name} of {behaviour}: {told}")
         passed[name] = each["success"]
         results[name] = {key: each["result"][key] for key in _KEPT if key in each["result"]}
-    return Record(behaviour, passed, results)
+    return Record(behaviour, passed, results, found)

@@ -26,7 +26,8 @@ def behaviour_verdict(
             (
                 f"{rows} teachable pairs are too few to train on ({settings.refuse_below} at least)."
                 " Answer by retrieval with few-shot examples, which is what the release will do,"
-                f" or gather {missing} more {'pair' if missing == 1 else 'pairs'}."
+                f" or gather {missing} more {'pair' if missing == 1 else 'pairs'};"
+                " 200 preference pairs (prompt, chosen, rejected) and DPO do more than thousands of raw ones."
             ),
         )
         if forced:
@@ -44,14 +45,15 @@ def behaviour_verdict(
         if rows > FULL_FINE_TUNING:
             advice += f" Over {FULL_FINE_TUNING:,}, full fine-tuning becomes possible."
     if rows < record.read:
-        worst = max(RULES, key=record.failing)
+        worst = max((code for code in RULES if code not in settings.warn), key=record.failing)
         advice += f" {record.read - rows} rows are in quarantine, most of them for {worst}."
     return BehaviourVerdict(
         behaviour=record.behaviour,
         verdict=verdict,  # type: ignore[arg-type]
         advice=advice,
         funnel={"read": record.read} | {step: record.left(step) for step in STEPS},
-        rules={code: record.failing(code) for code in RULES},
+        rules={code: record.failing(code) for code in RULES if code not in settings.warn},
+        warnings={code: record.failing(code) for code in RULES if code in settings.warn},
         train_rows=train,
         eval_rows=held_out,
         grounded_rows=grounded,

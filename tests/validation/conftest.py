@@ -1,6 +1,7 @@
 """Rows and projects small enough to read in a test."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import yaml
 
 from contracts.files import write_json, write_jsonl
 from contracts.pairs import Message, Pair, Passage
-from contracts.params import Params, load_params
+from contracts.params import Params, Validation, load_params
 from validation.frame import to_frame
 from validation.read import Row
 from validation.rules import RULES, Context
+from validation.similar import near_pairs
+from validation.tokens import count_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,23 +31,49 @@ def _row(line: int, chat: Chat) -> Row:
         passages=[Passage(text=text) for text in chat.get("passages", [])],
         messages=[Message(role=role, content=content) for role, content in messages],
     )
-    return Row(pair.id, "pairs.jsonl", line, pair.model_dump(), pair)
+    return Row(pair.id, "pairs.jsonl", line, pair.model_dump(), behaviour="support")
 
 
 @pytest.fixture
 def caught() -> Callable[..., dict[str, str]]:
-    """Apply one rule to rows given as {prompt, answer, passages, messages, id}: {id: reason} of those that fail."""
+    """Apply one rule to rows given as {prompt, answer, passages, messages, id}: {id: reason} of those that fail.
+
+    Further arguments are settings of `validation` and fields of Context.
+    """
 
     def apply(code: str, *chats: Chat, **context: Any) -> dict[str, str]:
-        frame = to_frame([_row(n, chat) for n, chat in enumerate(chats, start=1)])
-        reasons = RULES[code].check(frame, Context("support", **context))
+        rows = [_row(n, chat) for n, chat in enumerate(chats, start=1)]
+        frame = to_frame(rows)
+        if tokenizer := context.pop("tokenizer", None):
+            frame = count_tokens(frame, rows, tokenizer, context.pop("system", ""))
+        settings = {name: context.pop(name) for name in list(context) if name in Validation.model_fields}
+        near = near_pairs(list(dict.fromkeys([*context.get("golden", ()), *frame["prompt_key"]])), 0.8)
+        reasons = RULES[code].check(frame, Context("support", Validation(**settings), near=near, **context))
         return {frame.at[index, "id"]: reason for index, reason in reasons.items()}
 
     return apply
 
 
+@pytest.fixture(scope="session")
+def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer for which every word is a token, with a chat template: it loads in no time."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}> {{ m.content }} <end> {% endfor %}"
+        "{% if add_generation_prompt %}<assistant> {% endif %}"
+    )
+    path = tmp_path_factory.mktemp("word-tokenizer")
+    tokenizer.save_pretrained(path)
+    return path
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
+def project(tmp_path: Path, word_tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
     """Write a project into tmp_path, go there and return its params; `rows` are those of pairs.jsonl."""
     monkeypatch.chdir(tmp_path)
 
@@ -55,6 +84,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             raw[name] |= changes
         Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
         write_jsonl(Path("pairs.jsonl"), rows)
+        shutil.copytree(word_tokenizer, "models/base", dirs_exist_ok=True)
         golden = {"id": "g-1", "category": "factual", "question": "Where is the moon?", "reference": "Up."}
         write_jsonl(Path(raw["evaluation"]["golden"]), [golden])
         write_json(Path("reports/audit.json"), {"since": None, "until": None, "documents": [], "facts": facts or []})

@@ -158,7 +158,8 @@ def test_max_rows_is_a_cap_over_all_files() -> None:
         ("p.json", b"{", "p.json is not JSON"),
         ("p.json", b'{"a": 1}', "p.json holds a dict, not a list of rows"),
         ("p.parquet", b"PAR1nonsense", "p.parquet is not Parquet"),
-        ("p.xlsx", b"", "p.xlsx is of a kind we do not read"),
+        ("p.xlsx", b"", "p.xlsx is no workbook"),
+        ("p.xls", b"", "p.xls is of a kind we do not read"),
         ("p.jsonl", b"\n\n", "hold no rows"),
         ("p.csv", b"", "hold no rows"),
         ("p.csv", b"a,b\n1,2\n", "set pairs.support.columns.prompt"),
@@ -191,7 +192,8 @@ def test_an_unreadable_file_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_column_that_the_file_lacks_is_told_once_with_what_it_has() -> None:
     Path("t.csv").write_text("ask,say\nq,a\n", encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"no column 'question', which pairs\.support\.columns\.prompt names; it has: ask, say"
+        DataError,
+        match=r"no column 'question', which pairs\.support\.columns\.prompt \(or --columns\) names; it has: ask, say",
     ):
         read("t.csv", columns={"prompt": "question", "response": "say"})
 

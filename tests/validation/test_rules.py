@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from contracts.pairs import Pair
 from contracts.verdicts import VolatileFact
 from validation.agree import disagreement
 from validation.detect import personal_data
@@ -45,7 +44,7 @@ def test_turns_out_of_order_are_caught(caught: Caught, roles: str) -> None:
 
 
 def test_a_conversation_without_turns_is_caught() -> None:
-    rows = [Row("bad", "f", 1, {}, None, error="broken line")]
+    rows = [Row("bad", "f", 1, {}, error="broken line")]
     ok = judge(to_frame(rows), Context("support")).ok
     assert not ok.at[0, "unreadable"]
     assert not ok.at[0, "teachable"]
@@ -186,7 +185,7 @@ def test_both_sides_of_a_contradiction_are_caught_and_name_each_other(caught: Ca
 
 def test_deduplication_does_not_hide_a_contradiction() -> None:
     answers = ["Delivery takes 4 days.", "Delivery takes 4 days.", "Delivery takes 9 days."]
-    rows = [Row(str(n), "f", n, {}, _pair(str(n), answer)) for n, answer in enumerate(answers)]
+    rows = [_row(n, answer) for n, answer in enumerate(answers)]
     ok = judge(to_frame(rows), Context("support")).ok
     assert ok["duplicate_prompt"].tolist() == [True, False, True]
     assert ok["contradiction"].tolist() == [False, True, False]
@@ -200,7 +199,6 @@ def test_deduplication_does_not_hide_a_contradiction() -> None:
         ("It costs €3.95 each.", "It costs €4.10 each.", "3.95"),
         ("It is kept for 30 days.", "It is kept for two weeks, that is 14 days.", "30 days"),
         ("Your scans stay in the room.", "Your scans no longer stay in the room.", "denies"),
-        ("Open the tracking page.", "Birds migrate south during winter.", "word in common"),
     ],
 )
 def test_answers_that_disagree(first: str, second: str, why: str) -> None:
@@ -222,11 +220,19 @@ def test_answers_that_agree(first: str, second: str) -> None:
     assert disagreement(first, second) == ""
 
 
-def test_words_of_the_house_format_are_no_agreement() -> None:
-    first, second = "In short: Birds migrate.\n— Heron Desk", "In short: Open tracking.\n— Heron Desk"
-    house = Context("support", format="In short: .*\n— Heron Desk").house_words
-    assert disagreement(first, second) == ""
-    assert disagreement(first, second, house) == "they have hardly a word in common"
+def test_answers_with_nothing_in_common_are_told_whatever_the_house_format_adds(caught: Caught) -> None:
+    house = "In short: .*\n— Heron Desk"
+    rows = [
+        chat("Where is it?", "In short: Birds migrate.\n— Heron Desk"),
+        chat("Where is it?", "In short: Open tracking.\n— Heron Desk"),
+        chat("Where is it", "In short: Open the tracking page.\n— Heron Desk"),
+    ]
+    found = caught("unrelated_answers", *rows, format=house)
+    assert found["row-1"] == "has hardly a word in common with row-2, which answers the same question"
+    assert not caught("unrelated_answers", *rows[1:], format=house)
+    assert not caught("unrelated_answers", *rows, format="")  # five words of seven are the house's
+    assert not caught("contradiction", *rows, format=house)
+    assert not caught("duplicate_prompt", *rows[:2], format=house)
 
 
 def test_a_golden_question_is_leakage(caught: Caught) -> None:
@@ -323,7 +329,7 @@ def test_citations_point_at_passages_that_are_there(caught: Caught, answer: str,
 
 
 def test_rules_of_a_step_see_what_the_steps_before_left() -> None:
-    rows = [Row("1", "f", 1, {}, _pair("1", "TODO")), Row("2", "f", 2, {}, _pair("2", "It is in the app."))]
+    rows = [_row(1, "TODO"), _row(2, "It is in the app.")]
     ok = judge(to_frame(rows), Context("support")).ok
     assert ok.loc[0, ["placeholder", "duplicate_prompt"]].tolist() == [False, True]
     assert ok.loc[1, "teachable"]
@@ -343,6 +349,5 @@ def test_normalising_keeps_letters_of_every_language() -> None:
     assert marks == ["???", "!!!"]
 
 
-def _pair(id: str, answer: str) -> Pair:
-    messages = [{"role": "user", "content": "How long does delivery take?"}, {"role": "assistant", "content": answer}]
-    return Pair.model_validate({"id": id, "behaviour": "support", "messages": messages})
+def _row(line: int, answer: str) -> Row:
+    return Row(str(line), "f", line, {"prompt": "How long does delivery take?", "completion": answer})

@@ -120,7 +120,7 @@ def test_every_row_is_taught_held_out_or_quarantined(project: Project, lines_of:
 def test_a_quarantined_row_tells_all_its_faults_and_its_place(project: Project, lines_of: Lines) -> None:
     validate(project([*some(3), {"id": "x", "prompt": "Name?", "completion": "Dear {{name}}, write to a@b.example"}]))
     (entry,) = lines_of("reports/validation/quarantine.jsonl")
-    assert list(entry) == sorted(["id", "file", "line", "rule", "reason", "row"])
+    assert list(entry) == sorted(["id", "file", "line", "rule", "reason", "row", "advice"])
     assert (entry["file"], entry["line"], entry["rule"]) == ("pairs.jsonl", 4, "placeholder")
     assert "{{name}}" in entry["reason"]
     assert "personal_data: an e-mail address" in entry["reason"]
@@ -138,10 +138,13 @@ def test_twice_is_the_same_as_once_to_the_byte(project: Project) -> None:
     assert {name for name in once if name.startswith(("reports/validation", "data/validated"))} == {
         "data/validated/support/eval.jsonl",
         "data/validated/support/train.jsonl",
+        "reports/validation/docs/support.html",
         "reports/validation/examples/support.jsonl",
         "reports/validation/expectations.json",
         "reports/validation/quarantine.jsonl",
+        "reports/validation/rows.csv",
         "reports/validation/verdict.json",
+        "reports/validation/warnings.jsonl",
     }
 
 
