@@ -100,7 +100,7 @@ def _caught(code: str, rows: pd.DataFrame, **context: Any) -> set[int]:
     return set(RULES[code].check(rows, Context("measured", **context)).index)
 
 
-def _against(rule: str, caught: set[int], labelled: set[int], note: str, unit: str = "rows") -> Measured:
+def _against(rule: str, caught: set[Any], labelled: set[Any], note: str, unit: str = "rows") -> Measured:
     right = len(caught & labelled)
     return Measured(rule, unit, len(labelled), len(caught), right, right, note)
 
@@ -154,7 +154,7 @@ def _contradictions(table: pd.DataFrame, rows: pd.DataFrame, show: int) -> list[
     That answers differ is no contradiction. Of the label only this is counted: the sums of money in two answers to one
     question, compared as text, are not the same ones.
     """
-    keys = rows["prompt_key"]
+    keys: Any = rows["prompt_key"]
     near = near_pairs(list(dict.fromkeys(keys)), Validation().near_duplicate)
     sums = table["response"].map(lambda text: frozenset(re.findall(r"\$(\d[\d,.]*\d|\d)", text)))
     labelled = {
@@ -188,7 +188,7 @@ def intents(data: Path) -> list[Measured]:
     least = Validation().near_leakage
     near = near_pairs(list(dict.fromkeys([*golden, *rows["prompt_key"]])), least)
     reasons = RULES["leakage"].check(rows, Context("measured", golden=golden, near=near))
-    agree = sum(train.at[i, "category"] in str(reason) for i, reason in reasons.items())
+    agree = sum(str(train.at[i, "category"]) in str(reason) for i, reason in reasons.items())
     doubled = set(train.index[_plain(train["text"]).duplicated()])
     repeated = _caught("duplicate_prompt", rows)
     note = f"{len(leaks)} leaks by letters and spaces; right: the category is the test question's"
@@ -212,7 +212,7 @@ def _plain(texts: pd.Series) -> pd.Series:
 
 def _category_again(train: pd.DataFrame, rows: pd.DataFrame, index: int) -> bool:
     first = rows.index[rows["prompt_key"] == rows.at[index, "prompt_key"]][0]
-    return bool(train.at[first, "category"] == train.at[index, "category"])
+    return str(train.at[first, "category"]) == str(train.at[index, "category"])
 
 
 def banking(data: Path) -> list[Measured]:
@@ -264,9 +264,9 @@ def policies(data: Path, show: int) -> list[Measured]:
     right = {i for i in caught if i < len(pairs) and pairs[i][2] in volatile}
     wrong = sorted(caught - right)
     for index in sorted(changed - caught)[:show]:
-        print(f"missed: {rows.at[index, 'prompt']!r} / {rows.at[index, 'taught'][:160]!r}")
+        print(f"missed: {rows.at[index, 'prompt']!r} / {str(rows.at[index, 'taught'])[:160]!r}")
     for index in wrong[:show]:
-        print(f"{rows.at[index, 'prompt']!r} / {rows.at[index, 'taught'][:120]!r}: {reasons[index]}")
+        print(f"{rows.at[index, 'prompt']!r} / {str(rows.at[index, 'taught'])[:120]!r}: {reasons[index]}")
     note = (
         f"{len(pairs)} sentences of {WRITTEN.date()} and {len(others)} answers of others, judged {JUDGED.date()}; labelled:"
         f" changed by {revisions[-1].date.date()} (and {stable} more in documents then stable)"

@@ -76,7 +76,7 @@ def _tests(step: str, rows: pd.DataFrame, context: Context) -> dict[str, Wrong]:
         return {
             "duplicate_prompt": again,
             "near_duplicate": lambda row: any(
-                same(rows.at[i, "taught"], row["taught"]) for i in near.get(row.name, [])
+                same(str(rows.at[i, "taught"]), row["taught"]) for i in near.get(row.name, [])
             ),
             "other_behaviour": lambda row: row["prompt_key"] in context.elsewhere,
             "leakage": lambda row: row["prompt_key"] in context.golden,
@@ -119,7 +119,7 @@ def _consistent(rows: pd.DataFrame, context: Context) -> dict[str, Wrong]:
         "contradiction": lambda row: any(clash(row["taught"], text) for text in others(row)),
         "unrelated_answers": lambda row: any(unrelated(row["taught"], text, context) for text in others(row)),
         "near_contradiction": lambda row: any(
-            clash(row["taught"], rows.at[i, "taught"]) for i in near.get(row.name, [])
+            clash(row["taught"], str(rows.at[i, "taught"])) for i in near.get(row.name, [])
         ),
         "canned_answer": lambda row: canned[_letters(row["taught"])] >= context.settings.canned_answer,
     }

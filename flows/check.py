@@ -38,7 +38,7 @@ def settings_and_sides(against: Path | None, base: str | None) -> tuple[Validati
         tokenizer=tokenizer,
         system=params.assistant.system if params else "",
         max_length=params.training.max_length if params and tokenizer else None,
-        scorer=settings.judge and scorer(settings.judge, paths.BASE, SCORES),
+        scorer=scorer(settings.judge, paths.BASE, SCORES) if settings.judge else None,
     )
     return settings, sides, params.seed if params else 17
 

@@ -48,7 +48,7 @@ def validate(params: Params) -> ValidationVerdict:
         tokenizer=load_tokenizer(paths.BASE),
         system=params.assistant.system,
         max_length=params.training.max_length,
-        scorer=settings.judge and scorer(settings.judge, paths.BASE, SCORES),
+        scorer=scorer(settings.judge, paths.BASE, SCORES) if settings.judge else None,
     )
     read = {behaviour: read_pairs(params.pairs[behaviour], behaviour) for behaviour in params.behaviours}
     asked = {behaviour: questions(behaviour, rows) for behaviour, rows in read.items()} if len(read) > 1 else {}

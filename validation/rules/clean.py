@@ -99,8 +99,8 @@ def json_schema(rows: pd.DataFrame, context: Context) -> pd.Series:
                 value = json.loads(answer)
             except (ValueError, RecursionError) as error:
                 return f"an answer is not JSON ({error}): {one_line(answer)!r}"
-            if error := next(validator.iter_errors(value), None):
-                return f"an answer breaks the schema at {error.json_path}: {one_line(error.message, 100)}"
+            if broken := next(validator.iter_errors(value), None):
+                return f"an answer breaks the schema at {broken.json_path}: {one_line(broken.message, 100)}"
         return None
 
     return rows["answers"].map(wrong).dropna()

@@ -136,7 +136,7 @@ def citation(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
     citing = suspects(rows["taught"], r"\[\d")
     for index, taught in citing.items():
-        shown = rows.at[index, "shown"]
+        shown: Any = rows.at[index, "shown"]
         numbers = [int(n) for n in _CITATION.findall(taught)]
         if wrong := next((n for n in numbers if not 1 <= n <= len(shown)), None):
             reasons[index] = (

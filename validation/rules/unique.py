@@ -74,7 +74,7 @@ def near_duplicate(rows: pd.DataFrame, context: Context) -> pd.Series:
     reasons: dict[Any, str] = {}
     for (first, id, answer), (second, _, other) in like_questions(rows, context):
         if second not in reasons and not _disagree(answer, other, context):
-            reasons[second] = f"asks nearly what {id} asks: {one_line(rows.at[first, 'prompt'])!r}"
+            reasons[second] = f"asks nearly what {id} asks: {one_line(str(rows.at[first, 'prompt']))!r}"
     return pd.Series(reasons, dtype=object)
 
 
