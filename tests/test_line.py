@@ -54,7 +54,7 @@ def interrupted(stage: str, *arguments: str, cwd: Path) -> str:
         said = ""
         for line in process.stderr:
             said += line
-            if f"Task run '{stage}' - " in line and "runs, because" not in line:
+            if f"  {stage} │ " in line and "runs, because" not in line:
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: everything in the group hears of it
                 break
         said += process.communicate(timeout=90)[1]

@@ -88,13 +88,14 @@ def test_a_key_asked_for_after_packaging_is_not_forgotten(
 
 @pytest.mark.slow
 def test_a_store_or_snapshot_of_other_settings_never_answers(evaluated: Params, free_port: int) -> None:
+    before = psutil.Process().children(recursive=True)
     package(evaluated)  # indexed by counting words, served with the default embedder
     with pytest.raises(StoreError, match="made with other settings"):
         serve(evaluated, port=free_port)
     shutil.rmtree(paths.STORE)  # now only the service itself can find out, in a worker of BentoML
     with pytest.raises(ReleaseError, match="could not start"):
         serve(evaluated, port=free_port)
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_a_bento_that_was_deleted_is_asked_for_again(project: Path, params: Params, free_port: int) -> None:
