@@ -28,7 +28,14 @@ def require_watched(params: Params) -> None:
         " see it change: set pairs_path to the file or folder that holds all pairs"
         for behaviour in params.behaviours
         for pattern in params.pairs[behaviour].files
-        if not literal_part(pattern).resolve().is_relative_to(root)
+        if not pattern.startswith("hub:") and not literal_part(pattern).resolve().is_relative_to(root)
+    ]
+    problems += [
+        f"`pairs.{behaviour}.files` names {pattern} without a revision, so that nobody would see it change:"
+        " write hub:ORG/NAME@REVISION"
+        for behaviour in params.behaviours
+        for pattern in params.pairs[behaviour].files
+        if pattern.startswith("hub:") and "@" not in pattern
     ]
     if params.documents.history is None:
         problems.append(

@@ -80,6 +80,8 @@ def _absolute(params: Params, folder: Path) -> dict[str, Any]:
     problems: list[str] = []
 
     def find(key: str, path: str) -> str:
+        if path.startswith("hub:"):
+            return path
         bases = [folder, Path.cwd()]
         for base in bases:
             if (base / literal_part(path)).exists():

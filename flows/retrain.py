@@ -14,9 +14,11 @@ from contracts import paths
 from contracts.errors import DataError, FreshtuneError
 from contracts.files import read_json
 from contracts.params import load_params
+from contracts.verdicts import ValidationVerdict
 from evaluation import report
 from flows import graph, server, snapshot
 from flows.inputs import require_watched
+from validation.report import markdown
 
 
 def run() -> dict[str, Any]:
@@ -109,6 +111,9 @@ def retrain() -> Any:
             took: Any = done.result()
             if took:
                 seconds[name] = took
+            if took and name == "validate":
+                found = ValidationVerdict.model_validate(read_json(paths.VERDICT))
+                create_markdown_artifact(markdown(found), key="validation", description="may these pairs be taught?")
         if not seconds and paths.REPORT_JSON.is_file():
             log.info("Nothing to do: every stage is up to date")
             return _standing()

@@ -10,11 +10,9 @@ from contracts.params import PairFiles, Validation
 from contracts.verdicts import ValidationVerdict
 from validation.fix import repaired, write_fixed
 from validation.gate import Against, Judged, judge_rows
-from validation.read import read_pairs
+from validation.read import ANY, read_pairs
 from validation.report import quarantined, warned
 from validation.stages import write_reports
-
-BEHAVIOUR = "pairs"
 
 
 def check(
@@ -26,7 +24,7 @@ def check(
         DataError, ParamsError: as `read_pairs` and `judge_rows`.
     """
     read = PairFiles(files=list(files), columns=dict(columns))
-    return judge_rows(BEHAVIOUR, read_pairs(read, BEHAVIOUR), read, settings, against, seed=seed)
+    return judge_rows(ANY, read_pairs(read, ANY), read, settings, against, seed=seed)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -65,7 +63,7 @@ def write_repaired(judged: Judged, settings: Validation, against: Against, seed:
     fine = set(judged.teachable)
     rows = [row if place in fine else repaired(row) for place, row in enumerate(judged.rows)]
     again = judge_rows(
-        BEHAVIOUR, [row for row in rows if row], PairFiles(files=["-"]), settings, against, seed=seed, force=True
+        ANY, [row for row in rows if row], PairFiles(files=["-"]), settings, against, seed=seed, force=True
     )
     written: dict[str, int] = {}
     for file in dict.fromkeys(row.file for row in judged.rows):

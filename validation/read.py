@@ -14,6 +14,7 @@ from contracts.pairs import Pair
 from contracts.params import PairFiles
 from validation.sources import find_files, form, read_records
 
+ANY = "pairs"  # the behaviour of rows that are read outside a project: theirs, whatever it is
 _MAPPED = ("prompt", "response", "rejected", "id", "system")
 
 
@@ -96,7 +97,7 @@ def to_pair(raw: dict[str, Any], id: str, columns: Mapping[str, str], behaviour:
         raise DataError(
             "it has neither messages, nor prompt and completion, nor instruction and output, nor chosen and rejected"
         )
-    if raw.get("behaviour", behaviour) != behaviour and "behaviour" not in columns.values():
+    if behaviour != ANY and raw.get("behaviour", behaviour) != behaviour and "behaviour" not in columns.values():
         raise DataError(f"its behaviour is {raw['behaviour']!r}, but its file is listed under pairs.{behaviour}")
     if found == ("messages", ""):
         return Pair.model_validate({**raw, "id": id, "behaviour": behaviour})

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.verdicts import ValidationVerdict
-from validation.read import Row
+from validation.read import ANY, Row
 from validation.rules import RULES, Findings
 
 
@@ -68,7 +68,7 @@ def print_summary(verdict: ValidationVerdict, where: str = "reports/validation")
     """One screen: funnel, rules and advice of each behaviour; a table on a terminal, plain lines elsewhere."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for each in verdict.behaviours:
-        title = f"pairs of {each.behaviour}: {each.verdict}"
+        title = f"{'pairs' if each.behaviour == ANY else f'pairs of {each.behaviour}'}: {each.verdict}"
         caught = {code: count for code, count in each.rules.items() if count}
         caught |= {f"{code} (warns)": count for code, count in each.warnings.items() if count}
         if console.is_terminal:

@@ -1,7 +1,7 @@
 """`freshtune validate` on files as people have them, without a project."""
 
 import json
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def pairs(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"p{n}", "ask": f"What is on page {n}?", "say": f"Page {n} shows the letter."} for n in range(count)]
+    return [
+        {"id": f"p{n}", "behaviour": "any", "ask": f"What is on page {n}?", "say": f"Page {n} shows the letter."}
+        for n in range(count)
+    ]
 
 
 COLUMNS = ("--columns", "prompt=ask,response=say")
@@ -138,44 +141,7 @@ def test_preferences_teach_what_was_chosen_and_keep_what_was_not() -> None:
     assert "rejected" in read[0].model_dump()  # type: ignore[union-attr]
 
 
-def write_xlsx(path: Path, rows: list[list[str | int]]) -> None:
-    """The least that is a workbook: one sheet with inline strings."""
-
-    def cell(value: str | int) -> str:
-        return f"<c><v>{value}</v></c>" if isinstance(value, int) else f'<c t="inlineStr"><is><t>{value}</t></is></c>'
-
-    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    body = "".join("<row>" + "".join(map(cell, row)) + "</row>" for row in rows)
-    types = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    with zipfile.ZipFile(path, "w") as book:
-        book.writestr(
-            "[Content_Types].xml",
-            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
-            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/xl/workbook.xml" ContentType="{types}.sheet.main+xml"/>'
-            f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{types}.worksheet+xml"/></Types>',
-        )
-        book.writestr(
-            "_rels/.rels",
-            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1"'
-            f' Type="{links}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        )
-        book.writestr(
-            "xl/workbook.xml",
-            f'<workbook xmlns="{space}" xmlns:r="{links}"><sheets><sheet name="s" sheetId="1" r:id="r1"/></sheets></workbook>',
-        )
-        book.writestr(
-            "xl/_rels/workbook.xml.rels",
-            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1"'
-            f' Type="{links}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        )
-        book.writestr(
-            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{space}"><sheetData>{body}</sheetData></worksheet>'
-        )
-
-
-def test_a_workbook_is_read_with_its_row_numbers() -> None:
+def test_a_workbook_is_read_with_its_row_numbers(write_xlsx: Callable[..., None]) -> None:
     write_xlsx(Path("p.xlsx"), [["no", "ask", "say"], [7, "Where?", "In the app."], [8, 42, "In the app."]])
     _, found = run("p.xlsx", "--columns", "prompt=ask,response=say,id=no")
     assert found["funnel"]["teachable"] == 1
