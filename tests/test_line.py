@@ -85,7 +85,7 @@ def test_the_line_rebuilds_what_changed_and_nothing_else(home: Path, tiny_model:
         assert "Traceback" not in said
 
     first = report_of(freshtune(*start, cwd=work))
-    assert "package" in first["ran"]
+    assert set(first["ran"]) <= {"package"}  # what was made before Ctrl-C stands
     assert first["evaluation"]["mode"] == "hybrid"
     assert set(first["evaluation"]["arms"]) == {"base", "rag", "tuned", "hybrid"}
     assert first["pairs"]["behaviours"][0]["verdict"] == "ready"

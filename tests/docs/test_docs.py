@@ -6,7 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -114,11 +115,17 @@ def test_paths_exist(document: Path) -> None:
             assert path in names, f"there is no {path}"
 
 
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def is_key(parts: list[str]) -> bool:
     """Does params.yaml take this dotted key? Below `pairs` any name is a behaviour."""
     annotation: Any = Params
     while parts:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if isinstance(annotation, UnionType):  # a section or null
+            annotation = next((one for one in get_args(annotation) if _is_section(one)), annotation)
+        if _is_section(annotation):
             if parts[0] not in annotation.model_fields:
                 return False
             field = annotation.model_fields[parts[0]]
