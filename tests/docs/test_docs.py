@@ -25,7 +25,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = (".py", ".md", ".yaml", ".toml", ".lock", ".in", ".json", ".jsonl", ".html", ".csv")
 # What a run writes, and what a document invents for its example.
 MADE = ("models/", "reports/", ".freshtune/", "data/validated/", "data/real/")
-INVENTED = ("data/mine", "release.json", "other.yaml", "dvc.lock")
+INVENTED = ("NAME.", "data/mine", "release.json", "other.yaml", "dvc.lock")
 # Each room with the rooms it may import.
 FLOORS = {
     "contracts": set(),
