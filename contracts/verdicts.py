@@ -124,11 +124,28 @@ class ReleasedEvaluation(_File):
     tokens: float | None
 
 
+class Preferences(_File):
+    """What DPO did. `accuracy` is the share of held-out preferences whose chosen answer gained over the rejected one."""
+
+    rows: int
+    steps: int
+    seconds: float
+    loss: list[tuple[int, float]]
+    accuracy: float | None
+    best_step: int | None
+    stopped: str
+
+
 class TrainingRecord(_File):
-    """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty."""
+    """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty.
+
+    The figures are those of the supervised phase where there is one, else of DPO; curves are (step, loss).
+    `best_step` is the step whose adapter was kept; `stopped` says why a run ended before its last step.
+    """
 
     behaviour: str
     skipped: str = ""
+    recipe: str = ""
     backend: str = ""
     reason: str = ""
     base: str = ""
@@ -145,6 +162,10 @@ class TrainingRecord(_File):
     loss: list[tuple[int, float]] = Field(default_factory=list)
     eval_loss_base: float | None = None
     eval_loss: float | None = None
+    eval_curve: list[tuple[int, float]] = Field(default_factory=list)
+    best_step: int | None = None
+    stopped: str = ""
+    preferences: Preferences | None = None
 
 
 class MergeRecord(_File):
@@ -160,6 +181,18 @@ class MergeRecord(_File):
     perplexity_merged: float = 0.0
     perplexity_base: float = 0.0
     difference_from_base: float = 0.0
+
+
+class ExportRecord(_File):
+    """export.json, beside an export: what it weighs, and how it differs from the merged model on held-out chats."""
+
+    kind: str
+    bytes: int
+    rows: int
+    logit_difference: float
+    argmax_agreement: float
+    perplexity: float
+    perplexity_merged: float
 
 
 class IndexRecord(_File):
