@@ -109,7 +109,7 @@ def adapter_weights(model: "PeftModel", folder: Path) -> None:
     from peft import load_peft_weights, set_peft_model_state_dict
 
     try:
-        result = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        result: Any = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
     except RuntimeError as error:
         raise ModelError(
             f"the adapter in {folder} does not fit this base and training.lora ({str(error).splitlines()[-1].strip()}):"

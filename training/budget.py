@@ -80,7 +80,7 @@ def require_memory(shape: Shape, training: Training, dtype: str) -> None:
     needed = sum(parts.values())
     free = torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().available
     sums = " + ".join(f"{name} {size / 2**30:.2f}" for name, size in parts.items())
-    print(f"memory: {sums} = about {needed / 2**30:.2f} GiB; {free / 2**30:.1f} GiB are free", flush=True)
+    print(f"memory: {sums} = about {needed / 2**30:.2f} GiB more; {free / 2**30:.1f} GiB are free", flush=True)
     if needed > free:
         raise BusyError(
             f"this run needs about {needed / 2**30:.1f} GiB ({sums}) and {free / 2**30:.1f} are free:"

@@ -41,7 +41,7 @@ class LogProbs(torch.autograd.Function):
         for start in range(0, len(hidden), CHUNK):
             some, wanted = slice(start, start + CHUNK), targets[start : start + CHUNK, None]
             logits = linear(hidden[some], weight, bias).float().mul_(scale)
-            slope = scale / temperature
+            slope: torch.Tensor | float = scale / temperature
             if softcap is not None:
                 logits = torch.tanh(logits.div_(softcap))
                 slope = slope * (1 - logits.square())
@@ -91,4 +91,4 @@ def use_where_there_is_no_gpu() -> None:
     if not torch.cuda.is_available():
         if not hasattr(utils, "_ChunkedLogProbFunction"):
             raise RuntimeError("this TRL has no _ChunkedLogProbFunction: training/kernel.py was written for TRL 1.15")
-        utils._ChunkedLogProbFunction = LogProbs
+        utils.__dict__["_ChunkedLogProbFunction"] = LogProbs

@@ -23,7 +23,7 @@ from training import budget, kernel
 from training.backends import choose_backend, load_for_training
 from training.base import base_revision
 from training.encode import Encoded, encode, preference
-from training.phases import fit, preferences, supervised
+from training.phases import Fitted, fit, preferences, supervised
 from training.processes import is_first_process
 from training.watch import Watch
 
@@ -86,11 +86,11 @@ def train_adapter(
     curves = _live(live if is_first_process() else work / f"live-{os.getpid()}")
     sft = dpo = None
     if "sft" in phases:
-        build = partial(supervised, model, tokenizer, params, dtype, encoded, held_out, work / "sft")
-        sft = fit(model, build, training, work / "sft", Watch(curves, training))
+        chats = partial(supervised, model, tokenizer, params, dtype, encoded, held_out, work / "sft")
+        sft = fit(model, chats, training, work / "sft", Watch(curves, training))
     if "dpo" in phases:
-        build = partial(preferences, model, tokenizer, params, dtype, preferred, preferred_held_out, work / "dpo")
-        dpo = fit(model, build, training, work / "dpo", Watch(curves, training, first_step=sft.steps if sft else 0))
+        choices = partial(preferences, model, tokenizer, params, dtype, preferred, preferred_held_out, work / "dpo")
+        dpo = fit(model, choices, training, work / "dpo", Watch(curves, training, first_step=sft.steps if sft else 0))
     curves.end()
     if is_first_process():
         for name in (_ADAPTER, "adapter_config.json"):
@@ -122,16 +122,19 @@ def train_adapter(
         eval_curve=first.eval_curve,
         best_step=first.best_step,
         stopped=first.stopped,
-        preferences=dpo
-        and Preferences(
-            rows=len(preferred),
-            steps=dpo.steps,
-            seconds=dpo.seconds,
-            loss=dpo.loss,
-            accuracy=dpo.accuracy,
-            best_step=dpo.best_step,
-            stopped=dpo.stopped,
-        ),
+        preferences=_preferences(dpo, len(preferred)) if dpo else None,
+    )
+
+
+def _preferences(dpo: Fitted, rows: int) -> Preferences:
+    return Preferences(
+        rows=rows,
+        steps=dpo.steps,
+        seconds=dpo.seconds,
+        loss=dpo.loss,
+        accuracy=dpo.accuracy,
+        best_step=dpo.best_step,
+        stopped=dpo.stopped,
     )
 
 

@@ -62,8 +62,10 @@ class Watch(TrainerCallback):
         if state.global_step >= state.max_steps and args.eval_strategy != "no":
             control.should_evaluate = True  # the last step competes for the best one, too
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        if not self._since_evaluation:
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        if not self._since_evaluation or not metrics:
             return
         held_out, trained = metrics["eval_loss"], sum(self._since_evaluation) / len(self._since_evaluation)
         self._since_evaluation.clear()
