@@ -31,8 +31,8 @@ test: $(READY)  ## all tests, linters and types
 	@ruff check . && ruff format --check . && mypy
 	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
-test-fast: $(READY)  ## the tests that need no real model
-	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "not slow"
+test-fast: $(READY)  ## the tests that need no real model and no server
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "not slow and not weaviate"
 
 real: $(READY)  ## the same line on public support data and real policies (see benchmarks/real.py)
 	@python -m benchmarks.real

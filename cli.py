@@ -241,6 +241,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the merged model in another format, read it back, and compare it with the original on held-out pairs."""
+    _quiet()
     from training.stages import export as written
 
     params = load_params()

@@ -196,9 +196,9 @@ class Training(Section):
 
 
 class Exports(Section):
-    bfloat16: Share = 0.9
-    nf4: Share = 0.5
-    gguf: Share = 0.9
+    bfloat16: Share = 0.95
+    nf4: Share = 0.8
+    gguf: Share = 0.95
 
 
 class Merge(Section):

@@ -1,7 +1,6 @@
 """A run that watches itself: its curves, and the points at which it must stop."""
 
 import math
-import sys
 from typing import Any
 
 from dvclive import Live
@@ -43,7 +42,7 @@ class Watch(TrainerCallback):
         if "loss" in logs:
             first = next(entry["loss"] for entry in state.log_history if "loss" in entry)  # of a resumed run, too
             self._check(float(logs["loss"]), float(first), state.global_step)
-            if args.disable_tqdm:
+            if args.disable_tqdm and state.is_world_process_zero:
                 print(f"step {state.global_step}/{state.max_steps}  loss {float(logs['loss']):.3f}", flush=True)
 
     def _check(self, loss: float, first: float, step: int) -> None:
@@ -69,7 +68,7 @@ class Watch(TrainerCallback):
             return
         held_out, trained = metrics["eval_loss"], sum(self._since_evaluation) / len(self._since_evaluation)
         self._since_evaluation.clear()
-        if not sys.stderr.isatty():
+        if args.disable_tqdm and state.is_world_process_zero:
             print(f"step {state.global_step}/{state.max_steps}  held-out loss {held_out:.3f}", flush=True)
         if held_out - trained > self.training.max_gap:
             self.stopped = (

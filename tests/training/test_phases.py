@@ -1,5 +1,8 @@
 """What the trainers are given and what they do with it: the kernel on a CPU, packing, DPO, and when a run stops itself."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import pytest
 
 from contracts import paths
 from contracts.errors import BusyError, DataError, ModelError
-from contracts.files import read_jsonl, write_jsonl
+from contracts.files import read_json, read_jsonl, write_jsonl
 from contracts.params import Params, Training
 from training.watch import Watch
 
@@ -160,7 +163,7 @@ def test_the_best_adapter_is_kept_when_held_out_loss_runs_away(project: Path, wr
 class State:
     """What a trainer tells its callbacks, as far as Watch reads it."""
 
-    global_step, max_steps = 10, 20
+    global_step, max_steps, is_world_process_zero = 10, 20, True
 
     def __init__(self, first: float) -> None:
         self.log_history = [{"step": 1, "loss": first}]
@@ -214,3 +217,24 @@ def test_the_estimate_grows_with_what_it_should(project: Path, write_params: Any
     adapter = "adapter, gradients and optimizer"
     doubled = needed(100, lora={"rank": 32, "alpha": 64, "dropout": 0.0, "targets": "all-linear"})
     assert doubled[adapter] == 2 * small[adapter]
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_adapter(project: Path, write_params: Any) -> None:
+    """As `accelerate launch` would on several GPUs: here, two processes of torch's own launcher on a CPU."""
+    write_params()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "cli"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x", "--allow-empty"], check=True
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "stage", "train", "--behaviour", "support"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = read_json(paths.adapter("support") / "training.json")
+    assert record["steps"] == 12  # 24 pairs, 4 epochs, 4 chats on each of two processes
+    assert done.stdout.count("step 12/12") == 1
+    assert (paths.adapter("support") / "adapter_model.safetensors").is_file()
