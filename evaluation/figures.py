@@ -100,6 +100,9 @@ def training_line(record: Mapping[str, Any]) -> str:
         f"{record['trainable_share']:.1%} of the weights",
         duration(record["seconds"]),
     ]
+    if preferences := record["preferences"]:
+        parts.append(f"DPO on {plural(preferences['rows'], 'preference')}")
+    parts += [record["stopped"]] if record["stopped"] else []
     return " · ".join(parts)
 
 

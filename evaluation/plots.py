@@ -26,10 +26,10 @@ def bars(title: str, rows: Sequence[tuple[str, int]]) -> Markup:
     return _svg(title, summary, 26 * len(rows) + 6, parts)
 
 
-def curve(title: str, points: Sequence[tuple[int, float]]) -> Markup:
-    """A line over steps from zero up: the training loss."""
+def curve(title: str, points: Sequence[tuple[int, float]], dots: Sequence[tuple[int, float]] = ()) -> Markup:
+    """A line over steps from zero up, and dots beside it: the training loss and the held-out one."""
     left, top, right, bottom = 48, 12, _WIDTH - 40, 190
-    ceiling = _round_up(max(value for _, value in points))
+    ceiling = _round_up(max(value for _, value in (*points, *dots)))
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
     parts = []
     for quarter in range(5):
@@ -39,12 +39,20 @@ def curve(title: str, points: Sequence[tuple[int, float]]) -> Markup:
     for step in (first, (first + last) // 2, last):
         x = left + (right - left) * (step - first) / (last - first)
         parts.append(_text(x, bottom + 20, f"step {step}", "axis", "middle"))
-    path = " ".join(
-        f"{left + (right - left) * (step - first) / (last - first):.1f},{bottom - (bottom - top) * value / ceiling:.1f}"
-        for step, value in points
-    )
+
+    def place(step: int, value: float) -> tuple[str, str]:
+        x = left + (right - left) * max(0, step - first) / (last - first)
+        return f"{x:.1f}", f"{bottom - (bottom - top) * value / ceiling:.1f}"
+
+    path = " ".join(",".join(place(step, value)) for step, value in points)
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(path))
     summary = f"from {points[0][1]:.2f} at step {first} to {points[-1][1]:.2f} at step {points[-1][0]}"
+    for step, value in dots:
+        x, y = place(step, value)
+        dot = '<circle class="dot held-out" cx="{}" cy="{}" r="5"><title>held out, step {}: {:.2f}</title></circle>'
+        parts.append(Markup(dot).format(x, y, step, value))
+    if dots:
+        summary += f"; held out (dots) from {dots[0][1]:.2f} to {dots[-1][1]:.2f}"
     return _svg(title, summary, bottom + 30, parts)
 
 

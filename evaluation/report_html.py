@@ -44,7 +44,7 @@ def _plots(report: dict[str, Any]) -> dict[str, Any]:
             for b in (pairs["behaviours"] if pairs else [])
         ],
         "losses": [
-            plots.curve(f"Training loss of {r['behaviour']}", [(step, loss) for step, loss in r["loss"]])
+            plots.curve(f"Training loss of {r['behaviour']}, and held-out loss as dots", r["loss"], r["eval_curve"])
             for r in report["training"]
             if r["loss"]
         ],

@@ -85,6 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         Path("golden.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
         put("models/merged/support/merge.json", {"behaviour": "support", "skipped": skipped})
         losses = {} if skipped else {"eval_loss_base": 3.1, "eval_loss": 0.7, "loss": [[1, 3.2], [20, 0.9]]}
+        losses |= {"eval_curve": [[0, 3.1], [20, 0.7]]} if losses else {}
         record = {"behaviour": "support", "skipped": skipped, "backend": "peft", "compute_dtype": "float32", **losses}
         put("models/adapters/support/training.json", record)
         records = {q[5][0]: ["h"] for q in QUESTIONS if q[5]}
