@@ -125,7 +125,11 @@ class ReleasedEvaluation(_File):
 
 
 class TrainingRecord(_File):
-    """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty."""
+    """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty.
+
+    `knobs` are the `training` params by dotted name, `data_hash` the SHA-256 of train.jsonl. `energy_joules` is what
+    `energy_meter` counted for the whole stage, None where no meter can be read.
+    """
 
     behaviour: str
     skipped: str = ""
@@ -145,6 +149,11 @@ class TrainingRecord(_File):
     loss: list[tuple[int, float]] = Field(default_factory=list)
     eval_loss_base: float | None = None
     eval_loss: float | None = None
+    knobs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    data_hash: str = ""
+    hardware: str = ""
+    energy_joules: float | None = None
+    energy_meter: str = ""
 
 
 class MergeRecord(_File):
@@ -160,6 +169,23 @@ class MergeRecord(_File):
     perplexity_merged: float = 0.0
     perplexity_base: float = 0.0
     difference_from_base: float = 0.0
+
+
+class ManagedRecord(_File):
+    """reports/managed/<behaviour>.json: what a fine-tuning service made, and of what. Hashes are SHA-256 of the files."""
+
+    behaviour: str
+    endpoint: str
+    base_model: str
+    fine_tuned_model: str
+    job: str
+    train_rows: int
+    eval_rows: int
+    train_hash: str
+    eval_hash: str
+    hyperparameters: dict[str, int | float]
+    seed: int
+    trained_tokens: int | None = None
 
 
 class IndexRecord(_File):
