@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from contracts import paths
 from contracts.errors import InputError, ParamsError
@@ -107,9 +108,17 @@ def _first_line(path: Path) -> str:
     return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#").strip()
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes null as params.yaml does; ruamel would write nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
 def _yaml() -> YAML:
-    """Round-trip YAML that breaks no line and keeps the quotes and the indentation of params.yaml."""
+    """Round-trip YAML that breaks no line and keeps quotes and comments."""
     yaml = YAML(typ="rt")
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
     return yaml
