@@ -73,9 +73,8 @@ class EnergyMeter:
     @property
     def name(self) -> str:
         """What was read, for people; empty where nothing could be."""
-        parts = [f"{len(self._boards)} GPU by NVML"] if self._boards else []
-        parts += [f"{len(self._packages)} processor package by RAPL"] if self._packages else []
-        return " and ".join(parts)
+        parts = [(len(self._boards), "GPU", "NVML"), (len(self._packages), "processor package", "RAPL")]
+        return " and ".join(f"{n} {part}{'s' if n > 1 else ''} by {meter}" for n, part, meter in parts if n)
 
     def _sample(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):

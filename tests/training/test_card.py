@@ -179,8 +179,9 @@ def test_energy_is_counted_over_the_wrap_of_its_counter(tmp_path: Path) -> None:
     with EnergyMeter(tmp_path) as meter:
         (tmp_path / "intel-rapl:0" / "energy_uj").write_text("5000000\n")
         (tmp_path / "intel-rapl:1" / "energy_uj").write_text("93000000\n")
-    assert meter.joules == pytest.approx(18.0)
-    assert meter.name == "2 processor package by RAPL"
+    assert meter.joules is not None
+    assert meter._rapl_joules == pytest.approx(18.0)
+    assert meter.name.endswith("2 processor packages by RAPL")
 
 
 def test_energy_is_not_claimed_without_a_meter(tmp_path: Path) -> None:

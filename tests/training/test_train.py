@@ -10,7 +10,7 @@ import yaml
 
 from contracts import paths
 from contracts.errors import BusyError, ModelError
-from contracts.files import write_jsonl
+from contracts.files import file_hash, write_json, write_jsonl
 from contracts.params import Params, load_params
 from contracts.verdicts import MergeRecord
 
@@ -45,6 +45,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Any) ->
             for n in range(count)
         ]
         write_jsonl(paths.VALIDATED / "support" / f"{name}.jsonl", rows)
+    verdict = {"behaviour": "support", "verdict": "ready", "advice": "24 pairs.", "funnel": {"read": 28, "teachable": 28},
+               "rules": {}, "train_rows": 24, "eval_rows": 4, "grounded_rows": 0}  # fmt: skip
+    write_json(paths.VERDICT, {"behaviours": [verdict], "quarantined": 0})
     return root
 
 
@@ -70,6 +73,10 @@ def test_it_learns_and_the_merge_is_proved(project: Path) -> None:
     assert proof.difference_from_base > 0.01
     assert proof.perplexity_merged < proof.perplexity_base
     assert (paths.merged("support") / "model.safetensors").is_file()
+    card = (paths.merged("support") / "README.md").read_text(encoding="utf-8")
+    assert f"| {record.loss[-1][0]} | {record.loss[-1][1]:.3f} |" in card
+    assert f"`{file_hash(paths.VALIDATED / 'support' / 'train.jsonl')}`" in card
+    assert "| `lora.rank` | 16 |" in card
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_loss(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
