@@ -286,7 +286,9 @@ def profile(
         typer.echo(profiles.head(name) + "\n")
     typer.echo(profiles.table(changes) or f"params.yaml already says all that {name} says")
     if changes:
-        typer.echo("\nwritten to params.yaml" if apply else f"\n`freshtune profile {name} --apply` writes this to params.yaml")
+        typer.echo(
+            "\nwritten to params.yaml" if apply else f"\n`freshtune profile {name} --apply` writes this to params.yaml"
+        )
 
 
 @app.command(hidden=True)

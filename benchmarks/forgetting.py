@@ -57,7 +57,9 @@ class Scores:
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code: 1 when --check does not hold, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forgetting", description=__doc__.split("\n")[0])
-    parser.add_argument("project", type=Path, nargs="?", default=Path(), help="a project with models/base and models/merged")
+    parser.add_argument(
+        "project", type=Path, nargs="?", default=Path(), help="a project with models/base and models/merged"
+    )
     parser.add_argument("--behaviour", default="support")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder with the public data")
     parser.add_argument("--limit", type=int, help="at most this many questions, and as many windows")
@@ -84,7 +86,9 @@ def read_text(path: Path) -> str:
     DataError: there is no such file; says what it is.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing: name the folder that holds {TEXT} (or another plain text there) with --data")
+        raise DataError(
+            f"{path} is missing: name the folder that holds {TEXT} (or another plain text there) with --data"
+        )
     return path.read_text(encoding="utf-8")
 
 
@@ -127,7 +131,9 @@ def score(path: Path, text: str, questions: list[Question], limit: int | None) -
     windows = [ids[start : start + WINDOW] for start in range(0, len(ids) - WINDOW + 1, WINDOW)][:limit]
     questions = questions[:limit]
     if not windows or not questions:
-        raise DataError(f"there are {len(windows)} windows of {WINDOW} tokens and {len(questions)} questions: give more text")
+        raise DataError(
+            f"there are {len(windows)} windows of {WINDOW} tokens and {len(questions)} questions: give more text"
+        )
     chosen = _choose(model, tokenizer, questions)
     summed = log_likelihoods(model, [(window[:1], window[1:]) for window in windows])
     del model

@@ -64,7 +64,9 @@ def difference(name: str) -> list[Change]:
     profile = _yaml().load(_path(name))
     _merged(name, profile)
     leaves = _leaves(profile)
-    return [Change(key, _at(present, key), value, reason) for key, value, reason in leaves if _at(present, key) != value]
+    return [
+        Change(key, _at(present, key), value, reason) for key, value, reason in leaves if _at(present, key) != value
+    ]
 
 
 def apply(name: str) -> list[Change]:
@@ -85,7 +87,9 @@ def table(changes: list[Change]) -> str:
     rows = [("knob", "params.yaml", "profile", "why")]
     rows += [(change.key, _shown(change.present), _shown(change.value), change.reason) for change in changes]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
     return "\n".join(line.rstrip() for line in lines) if changes else ""
 
 

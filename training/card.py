@@ -1,5 +1,6 @@
 """The model card (Mitchell et al., arXiv 1810.03993) of a merged model, from what its stages recorded. No text is invented."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,19 +98,21 @@ def render(facts: Facts) -> str:
         behaviour=facts.behaviour,
         base=f"`{reference}`",
         revision=facts.source["revision"],
-        licence=f"{license_}, as {facts.source['license_from']} says" if license_ else f"as the base: see `{reference}`",
+        licence=f"{license_}, as {facts.source['license_from']} says"
+        if license_
+        else f"as the base: see `{reference}`",
         reading=_reading(facts.validation),
         limits=_limits(facts),
         data=_data(facts),
         training=_training(facts.training),
         curve=_curve(facts.training.loss),
-        knobs=_table(("knob", "value"), ((f"`{name}`", value) for name, value in facts.training.knobs.items())),
+        knobs=_table(("knob", "value"), _knobs(facts.training)),
         proof=_proof(facts.merge),
         sizes=_sizes(facts),
         run=_run(facts),
         system=facts.system,
     )
-    return str(card)
+    return str(card) + "\n"
 
 
 def _reading(verdict: BehaviourVerdict) -> str:
@@ -123,9 +126,15 @@ def _limits(facts: Facts) -> str:
     training, verdict = facts.training, facts.validation
     lines = [
         "It knows no facts of the domain that its base did not know: answers with changing facts were kept out of its pairs.",
-        f"Its language is that of the pairs ({facts.language})." if facts.language else "Its pairs were of any language.",
+        f"Its language is that of the pairs ({facts.language})."
+        if facts.language
+        else "Its pairs were of any language.",
         f"Validation: {verdict.advice}",
     ]
+    if facts.source["kind"] == "gguf":
+        lines.append(
+            "Its base was read from a GGUF: what that file's quantisation rounded away is not in these weights."
+        )
     if training.truncated_rows:
         lines.append(f"{training.truncated_rows} of {training.rows} chats were cut at `training.max_length`.")
     if training.eval_loss is None:
@@ -140,7 +149,7 @@ def _limits(facts: Facts) -> str:
 def _data(facts: Facts) -> str:
     verdict = facts.validation
     rows: list[tuple[str, Any]] = [("verdict of validation", verdict.verdict)]
-    rows += [(f"rows {'' if step == 'read' else 'left after '}{step}", count) for step, count in verdict.funnel.items()]
+    rows += [(f"rows {step}", count) for step, count in verdict.funnel.items()]
     rows += [
         ("trained on", verdict.train_rows),
         ("held out", verdict.eval_rows),
@@ -173,6 +182,12 @@ def _curve(loss: list[tuple[int, float]]) -> str:
     shown = sorted({round(i * last / (_CURVE_POINTS - 1)) for i in range(_CURVE_POINTS)})
     points = _table(("step", "training loss"), ((loss[i][0], f"{loss[i][1]:.3f}") for i in shown))
     return f"Training loss, {values[0]:.3f} to {values[-1]:.3f}: `{line}`\n\n{points}"
+
+
+def _knobs(record: TrainingRecord) -> Iterator[tuple[str, str]]:
+    """As params.yaml writes them."""
+    for name, value in record.knobs.items():
+        yield f"`{name}`", value if isinstance(value, str) else json.dumps(value)
 
 
 def _proof(record: MergeRecord) -> str:
@@ -226,7 +241,7 @@ def _energy(record: TrainingRecord, watts: float | None) -> str:
 
 
 def _table(heads: tuple[str, str], rows: Iterable[tuple[object, object]]) -> str:
-    body = [f"| {left} | {'' if right is None else right} |" for left, right in rows]
+    body = [f"| {left} | {right} |" for left, right in rows]
     return "\n".join([f"| {heads[0]} | {heads[1]} |", "|---|---|", *body])
 
 

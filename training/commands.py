@@ -70,7 +70,9 @@ def _chosen(behaviour: str | None) -> tuple[Any, str]:
     params = load_params()
     name = behaviour or params.assistant.behaviour
     if name not in params.behaviours:
-        raise InputError(f"--behaviour is {name}, which params.yaml does not list: one of {', '.join(params.behaviours)}")
+        raise InputError(
+            f"--behaviour is {name}, which params.yaml does not list: one of {', '.join(params.behaviours)}"
+        )
     return params, name
 
 

@@ -67,7 +67,7 @@ class _Page(BaseModel):
     data: list[dict[str, Any]]
 
 
-class _Passing(Exception):
+class _PassingError(Exception):
     """A failure that may be over at the next attempt; `wait` is what the server asked for, in seconds."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
@@ -151,7 +151,7 @@ class Api:
         for tried in range(ATTEMPTS):
             try:
                 return attempt()
-            except _Passing as passing:
+            except _PassingError as passing:
                 if tried == ATTEMPTS - 1:
                     raise ModelError(
                         f"{self._settings.endpoint} failed {ATTEMPTS} times, the last time with {passing}: run the same"
@@ -166,13 +166,13 @@ class Api:
             response = self._client.request(method, path, **how)
         except httpx.ConnectError as error:
             if self._reached:
-                raise _Passing(f"no connection ({error})") from None
+                raise _PassingError(f"no connection ({error})") from None
             raise ModelError(
                 f"nothing answers at {self._settings.endpoint} ({error}): correct managed.endpoint in params.yaml, or"
                 " start the server"
             ) from None
         except httpx.TransportError as error:
-            raise _Passing(f"no answer ({type(error).__name__})") from None
+            raise _PassingError(f"no answer ({type(error).__name__})") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelError(f"managed.endpoint {self._settings.endpoint} cannot be asked ({error})") from None
         self._reached = True
@@ -181,7 +181,7 @@ class Api:
         if optional and status in (404, 405, 501):
             return None
         if status in (408, 409, 429) or (status >= 500 and status != 501):
-            raise _Passing(f"{status} ({self._said(response)})", self.retry_after)
+            raise _PassingError(f"{status} ({self._said(response)})", self.retry_after)
         if not response.is_success:
             raise ModelError(f"{response.url} answered {status} ({self._said(response)}): {self._way_out(status)}")
         try:
@@ -237,7 +237,9 @@ def _parsed(model: type[M], value: Any) -> M:
     except ValidationError as error:
         detail = error.errors()[0]
         place = ".".join(map(str, detail["loc"])) or "the whole"
-        raise ModelError(_not_the_api(f"an answer is no {model.__name__.lstrip('_')} ({place}: {detail['msg']})")) from None
+        raise ModelError(
+            _not_the_api(f"an answer is no {model.__name__.lstrip('_')} ({place}: {detail['msg']})")
+        ) from None
 
 
 def _not_the_api(found: str) -> str:

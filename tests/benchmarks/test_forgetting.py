@@ -21,7 +21,10 @@ def project(tmp_path: Path, tiny_model: Callable[[Path], None]) -> list[str]:
     words = [f"The {n} herons of the marsh stood in the reeds and waited for the {n % 7} boats." for n in range(120)]
     (data / forgetting.TEXT).write_text(" ".join(words), encoding="utf-8")
     rows = [
-        {"question": f"What is {n} and {n}?", "mc1_targets": {f"It is {2 * n}, by adding.": 1, "No.": 0, "Nobody can say it": 0}}
+        {
+            "question": f"What is {n} and {n}?",
+            "mc1_targets": {f"It is {2 * n}, by adding.": 1, "No.": 0, "Nobody can say it": 0},
+        }
         for n in range(40)
     ]
     (data / forgetting.QUESTIONS).write_text(json.dumps(rows), encoding="utf-8")
@@ -72,7 +75,9 @@ def test_batches_hold_every_row_once_and_no_more_than_fits() -> None:
     lengths = [3, 4096, 17, 5000, 1, 900, 900, 900, 900, 900]
     found = list(forgetting._batches(lengths))
     assert sorted(i for batch in found for i in batch) == list(range(10))
-    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= forgetting.BATCH_TOKENS for batch in found)
+    assert all(
+        len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= forgetting.BATCH_TOKENS for batch in found
+    )
 
 
 @pytest.mark.parametrize(

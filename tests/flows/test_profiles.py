@@ -92,10 +92,14 @@ def test_a_profile_that_would_break_params_is_refused_and_writes_nothing(
 ) -> None:
     folder = tmp_path / "profiles"
     folder.mkdir()
-    (folder / "broken.yaml").write_text("# Broken.\ntraining:\n  lora:\n    rank: 0   # nothing\n  epoch: 3\n", encoding="utf-8")
+    (folder / "broken.yaml").write_text(
+        "# Broken.\ntraining:\n  lora:\n    rank: 0   # nothing\n  epoch: 3\n", encoding="utf-8"
+    )
     monkeypatch.setattr(profiles, "PROFILES", folder)
     before = paths.PARAMS.read_bytes()
-    with pytest.raises(ParamsError, match=r"with profile broken has 2 problems(.|\n)*lora\.rank(.|\n)*did you mean `epochs`"):
+    with pytest.raises(
+        ParamsError, match=r"with profile broken has 2 problems(.|\n)*lora\.rank(.|\n)*did you mean `epochs`"
+    ):
         profiles.apply("broken")
     assert paths.PARAMS.read_bytes() == before
 

@@ -125,7 +125,9 @@ def test_the_curve_keeps_its_ends() -> None:
     text = render(FACTS)
     assert "| 1 | 2.857 |" in text
     assert "| 210 | 0.261 |" in text
-    assert len([line for line in text.splitlines() if line.startswith("| ") and line.split(" | ")[0][2:].isdigit()]) == 12
+    assert (
+        len([line for line in text.splitlines() if line.startswith("| ") and line.split(" | ")[0][2:].isdigit()]) == 12
+    )
 
 
 def test_knobs_are_flat_and_named_as_in_params() -> None:

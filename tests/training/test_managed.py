@@ -75,7 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         service.asked[f"{self.command} {path}"] += 1
         if self.headers["Authorization"] != f"Bearer {KEY}":
-            return self.reply(401, {"error": {"message": f"Incorrect API key provided: {self.headers['Authorization']}"}})
+            return self.reply(
+                401, {"error": {"message": f"Incorrect API key provided: {self.headers['Authorization']}"}}
+            )
         trouble = next((t for t in service.troubles if t[:2] == (self.command, path)), None)
         if trouble:
             service.troubles.remove(trouble)
@@ -110,13 +112,20 @@ class Handler(BaseHTTPRequestHandler):
                 wanted = json.loads(body)
                 service.bodies.append(wanted)
                 name = f"ftjob-{len(service.jobs)}"
-                service.jobs[name] = wanted | {"id": name, "status": "validating_files", "polls": 0, "fine_tuned_model": None}
+                service.jobs[name] = wanted | {
+                    "id": name,
+                    "status": "validating_files",
+                    "polls": 0,
+                    "fine_tuned_model": None,
+                }
                 return 200, service.jobs[name]
             case "GET", ["fine_tuning", "jobs", name] if name in service.jobs:
                 return 200, service.poll(service.jobs[name])
             case "GET", ["fine_tuning", "jobs", name, "events"] if service.lists:
                 steps = range(service.jobs[name]["polls"], 0, -1)
-                return 200, {"data": [{"id": f"e{n}", "message": f"Step {n}/3: loss=\x1b[31m{1 / n:.2f}"} for n in steps]}
+                return 200, {
+                    "data": [{"id": f"e{n}", "message": f"Step {n}/3: loss=\x1b[31m{1 / n:.2f}"} for n in steps]
+                }
             case _:
                 return 404, {"error": {"message": f"Unknown request URL: {self.command} {self.path}"}}
 
@@ -175,7 +184,10 @@ def write_pairs(split: str, rows: int) -> None:
             "id": f"{split}{n}",
             "behaviour": "support",
             "passages": passages,
-            "messages": [{"role": "user", "content": f"How long, {n}?"}, {"role": "assistant", "content": "2 days – so. [2]"}],
+            "messages": [
+                {"role": "user", "content": f"How long, {n}?"},
+                {"role": "assistant", "content": "2 days – so. [2]"},
+            ],
         }
         for n in range(rows)
     ]
@@ -194,7 +206,9 @@ def test_the_export_is_what_training_shows(project: Project) -> None:
     assert [turn["role"] for turn in lines[0]["messages"]] == ["system", "user", "assistant"]
     assert lines[0]["messages"][0]["content"].startswith("You are the Heron Desk")
     # top_k is 1: the passage that is cited stays, and its number follows.
-    assert lines[0]["messages"][1]["content"] == "<passages>\n[1] Returns, Time: Take 2 days.\n</passages>\nHow long, 0?"
+    assert (
+        lines[0]["messages"][1]["content"] == "<passages>\n[1] Returns, Time: Take 2 days.\n</passages>\nHow long, 0?"
+    )
     assert lines[0]["messages"][2]["content"] == "2 days – so. [1]"
 
 
@@ -270,7 +284,9 @@ def test_killed_while_it_waits_it_goes_on_with_the_same_job(project: Project, se
 
 
 @pytest.mark.parametrize("lost", ["job", "everything"])
-def test_killed_before_the_journal_was_written_it_finds_its_own_work(project: Project, service: Service, lost: str) -> None:
+def test_killed_before_the_journal_was_written_it_finds_its_own_work(
+    project: Project, service: Service, lost: str
+) -> None:
     params = project()
     submit(params)
     [journal] = paths.MANAGED.glob("*/journal.json")
@@ -318,7 +334,9 @@ def test_a_server_that_stays_down_ends_the_run_and_keeps_the_work(project: Proje
     assert (len(service.files), len(service.jobs)) == (2, 1)
 
 
-def test_a_failed_job_tells_the_servers_reason_and_the_next_run_starts_another(project: Project, service: Service) -> None:
+def test_a_failed_job_tells_the_servers_reason_and_the_next_run_starts_another(
+    project: Project, service: Service
+) -> None:
     params = project()
     service.statuses, service.error = ["running", "failed"], {"code": "bad", "message": "Line 2 is\nmalformed"}
     with pytest.raises(ModelError, match=r"ftjob-0 .* failed \(Line 2 is malformed\)"):
@@ -345,7 +363,7 @@ def test_a_job_that_takes_too_long_is_left_to_the_server(project: Project, servi
 def test_a_wrong_key_is_told_without_the_key(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     params = project()
     monkeypatch.setenv("SERVICE_KEY", "not-the-key-4711")
-    with pytest.raises(ModelError, match="answered 401 .*check the key in SERVICE_KEY") as caught:
+    with pytest.raises(ModelError, match=r"answered 401 .*check the key in SERVICE_KEY") as caught:
         submit(params)
     assert "4711" not in str(caught.value)
 
