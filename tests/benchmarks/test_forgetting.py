@@ -67,8 +67,8 @@ def test_batches_give_what_one_row_alone_gives(tiny_base: Path) -> None:
     together = forgetting.log_likelihoods(model, rows)
     for (context, continuation), found in zip(rows, together, strict=True):
         labels = torch.tensor([[-100] * len(context) + continuation])
-        alone = model(input_ids=torch.tensor([context + continuation]), labels=labels).loss
-        assert found == pytest.approx(-float(alone) * len(continuation), rel=1e-4)
+        alone = model(input_ids=torch.tensor([context + continuation]), labels=labels).loss.item()
+        assert found == pytest.approx(-alone * len(continuation), rel=1e-4)
 
 
 def test_batches_hold_every_row_once_and_no_more_than_fits() -> None:
