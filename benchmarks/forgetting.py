@@ -126,7 +126,8 @@ def score(path: Path, text: str, questions: list[Question], limit: int | None) -
 
     dtype = getattr(torch, compute_dtype("auto"))
     tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False).to(device()).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False)
+    model.to(device()).eval()
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     windows = [ids[start : start + WINDOW] for start in range(0, len(ids) - WINDOW + 1, WINDOW)][:limit]
     questions = questions[:limit]

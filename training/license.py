@@ -39,7 +39,7 @@ def _of_card(source: ModelSource) -> tuple[str, str] | None:
     if not path.is_file():
         return None
     data = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-    named = data.license_name if data.license == "other" else data.license
+    named = data.get("license_name") or data.get("license")
     return (str(named), "the base's model card") if named else None
 
 
@@ -51,5 +51,5 @@ def _of_package(source: ModelSource) -> tuple[str, str] | None:
         metadata = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    named = metadata.get("License-Expression") or metadata.get("License")
-    return (str(named).splitlines()[0], f"the metadata of the package {name}") if named else None
+    named = next((metadata[key] for key in ("License-Expression", "License") if key in metadata), "")
+    return (named.splitlines()[0], f"the metadata of the package {name}") if named else None
