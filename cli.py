@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -232,6 +232,28 @@ def validate(
             typer.echo(f"  {rows} rows that may be taught: {file}")
     if judged.verdict.verdict == "refused":
         raise typer.Exit(1)
+
+
+@app.command()
+@_told
+def export(
+    kind: Annotated[Literal["bfloat16", "nf4", "gguf"], typer.Argument(help="gguf needs llama.cpp's converter.")],
+    behaviour: Annotated[str | None, typer.Option(help="Instead of `assistant.behaviour`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Instead of models/exports/BEHAVIOUR/KIND.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the merged model in another format, read it back, and compare it with the original on held-out pairs."""
+    from training.stages import export as written
+
+    params = load_params()
+    record = written(params, behaviour or params.assistant.behaviour, kind, out)
+    if as_json:
+        typer.echo(record.model_dump_json())
+        return
+    typer.echo(
+        f"{kind}: {record.bytes / 2**20:.0f} MiB; argmax equal on {record.argmax_agreement:.1%} of the places,"
+        f" perplexity {record.perplexity:.3f} (merged {record.perplexity_merged:.3f})"
+    )
 
 
 @app.command()

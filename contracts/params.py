@@ -168,8 +168,15 @@ class Lora(Section):
     targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
 
 
+class Dpo(Section):
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-6
+    epochs: Annotated[float, Field(gt=0)] = 1
+
+
 class Training(Section):
     backend: Literal["auto", "peft", "unsloth"] = "auto"
+    recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
     force: bool = False
     lora: Lora = Lora()
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
@@ -180,14 +187,25 @@ class Training(Section):
     gradient_checkpointing: bool = True
     warmup_share: Share = 0.05
     max_length: Annotated[int, Field(ge=16)] = 2048
+    packing: bool = False
+    dpo: Dpo = Dpo()
     max_trainable_share: Annotated[float, Field(gt=0, le=1)] = 0.10
+    max_loss_growth: Annotated[float, Field(gt=1)] = 2.0
+    max_gap: Annotated[float, Field(gt=0)] = 1.0
     save_steps: Positive = 20
+
+
+class Exports(Section):
+    bfloat16: Share = 0.9
+    nf4: Share = 0.5
+    gguf: Share = 0.9
 
 
 class Merge(Section):
     dtype: Dtype = "float32"
     max_logit_difference: Annotated[float, Field(gt=0)] = 0.01
     min_argmax_agreement: Share = 0.99
+    exports: Exports = Exports()
     watts: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -9,6 +9,7 @@ MODELS = Path("models")
 BASE = MODELS / "base"
 ADAPTERS = MODELS / "adapters"
 MERGED = MODELS / "merged"
+EXPORTS = MODELS / "exports"  # asked for by hand: no output of a stage
 VALIDATED = Path("data/validated")
 REPORTS = Path("reports")
 AUDIT = REPORTS / "audit.json"

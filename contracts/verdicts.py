@@ -124,15 +124,30 @@ class ReleasedEvaluation(_File):
     tokens: float | None
 
 
+class Preferences(_File):
+    """What DPO did. `accuracy` is the share of held-out preferences whose chosen answer gained over the rejected one."""
+
+    rows: int
+    steps: int
+    seconds: float
+    loss: list[tuple[int, float]]
+    accuracy: float | None
+    best_step: int | None
+    stopped: str
+
+
 class TrainingRecord(_File):
     """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty.
 
+    The figures are those of the supervised phase where there is one, else of DPO; curves are (step, loss).
+    `best_step` is the step whose adapter was kept; `stopped` says why a run ended before its last step.
     `knobs` are the `training` params by dotted name, `data_hash` the SHA-256 of train.jsonl. `energy_joules` is what
     `energy_meter` counted for the whole stage, None where no meter can be read.
     """
 
     behaviour: str
     skipped: str = ""
+    recipe: str = ""
     backend: str = ""
     reason: str = ""
     base: str = ""
@@ -149,6 +164,10 @@ class TrainingRecord(_File):
     loss: list[tuple[int, float]] = Field(default_factory=list)
     eval_loss_base: float | None = None
     eval_loss: float | None = None
+    eval_curve: list[tuple[int, float]] = Field(default_factory=list)
+    best_step: int | None = None
+    stopped: str = ""
+    preferences: Preferences | None = None
     knobs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     data_hash: str = ""
     hardware: str = ""
@@ -169,6 +188,18 @@ class MergeRecord(_File):
     perplexity_merged: float = 0.0
     perplexity_base: float = 0.0
     difference_from_base: float = 0.0
+
+
+class ExportRecord(_File):
+    """export.json, beside an export: what it weighs, and how it differs from the merged model on held-out chats."""
+
+    kind: str
+    bytes: int
+    rows: int
+    logit_difference: float
+    argmax_agreement: float
+    perplexity: float
+    perplexity_merged: float
 
 
 class ManagedRecord(_File):

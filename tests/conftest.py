@@ -1,10 +1,13 @@
 """What every room's tests share: a home of their own, and models small enough to train in a second."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 
 # A shell that starts the tests in the background makes them deaf to Ctrl-C, and everything that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,7 +22,6 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / "home" / name.lower()
         folder.mkdir(parents=True, exist_ok=True)
         monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 Backend = Literal["peft", "unsloth"]
+EAGER_TOKENS = 512  # 604 against 481 tokens a second at 512, 98 against 266 at 2048 (135M parameters, 2 cores, bf16)
 
 
 def choose_backend(setting: Literal["auto", "peft", "unsloth"]) -> tuple[Backend, str]:
@@ -42,6 +43,7 @@ def load_for_training(backend: Backend, base: Path, training: Training, compute_
 
 def _with_peft(base: Path, training: Training, compute_dtype: str, seed: int) -> "PeftModel":
     import torch
+    from accelerate import PartialState
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -50,7 +52,9 @@ def _with_peft(base: Path, training: Training, compute_dtype: str, seed: int) ->
     model = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=dtype,
-        device_map={"": 0 if gpu else "cpu"},
+        # On a CPU torch's fused attention is the slower one for short chats, and the faster and leaner one for long.
+        attn_implementation="eager" if not gpu and training.max_length <= EAGER_TOKENS else "sdpa",
+        device_map={"": PartialState().local_process_index if gpu else "cpu"},
         trust_remote_code=False,
         quantization_config=BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
@@ -94,6 +98,25 @@ def _with_unsloth(base: Path, training: Training, compute_dtype: str, seed: int)
         )
     except ValueError as error:
         raise _no_such_target(training, error) from error
+
+
+def adapter_weights(model: "PeftModel", folder: Path) -> None:
+    """Give `model`'s adapter the weights that `save_pretrained` wrote to `folder`.
+
+    Raises:
+        ModelError: they are an adapter of another rank, or of another base.
+    """
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    try:
+        result = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    except RuntimeError as error:
+        raise ModelError(
+            f"the adapter in {folder} does not fit this base and training.lora ({str(error).splitlines()[-1].strip()}):"
+            f" remove {folder} and train again"
+        ) from error
+    if result.unexpected_keys:
+        raise ModelError(f"the adapter in {folder} is of another base: remove it and train again")
 
 
 def _no_such_target(training: Training, error: Exception) -> ModelError:

@@ -105,7 +105,9 @@ def render(facts: Facts) -> str:
         limits=_limits(facts),
         data=_data(facts),
         training=_training(facts.training),
-        curve=_curve(facts.training.loss),
+        curves="\n\n".join(
+            [_curve("Training loss", facts.training.loss), _curve("Held-out loss", facts.training.eval_curve)]
+        ),
         knobs=_table(("knob", "value"), _knobs(facts.training)),
         proof=_proof(facts.merge),
         sizes=_sizes(facts),
@@ -162,26 +164,37 @@ def _data(facts: Facts) -> str:
 def _training(record: TrainingRecord) -> str:
     supervised = record.supervised_tokens / record.tokens if record.tokens else 0.0
     lines = [
-        f"Backend {record.backend} ({record.reason}), NF4 weights, {record.compute_dtype} compute, {record.steps} steps over"
+        f"Recipe {record.recipe}, backend {record.backend} ({record.reason}), NF4 weights, {record.compute_dtype} compute, {record.steps} steps over"
         f" {record.rows} chats of {record.tokens:,} tokens. Learnt from are the assistant's words alone:"
         f" {record.supervised_tokens:,} tokens, {supervised:.0%}."
     ]
     if record.eval_loss is not None and record.eval_loss_base is not None:
-        lines.append(f"Held-out loss: {record.eval_loss_base:.3f} before, {record.eval_loss:.3f} after.")
+        kept = f", at step {record.best_step}, whose adapter was kept" if record.best_step is not None else ""
+        lines.append(f"Held-out loss: {record.eval_loss_base:.3f} before, {record.eval_loss:.3f} after{kept}.")
+    if record.stopped:
+        lines.append(f"It ended early: {record.stopped}.")
+    if found := record.preferences:
+        share = (
+            f" On held-out preferences the chosen answer wins {found.accuracy:.0%}."
+            if found.accuracy is not None
+            else ""
+        )
+        lines.append(f"Preferences (DPO, arXiv 2305.18290): {found.steps} steps over {found.rows}.{share}")
     return "\n\n".join(lines)
 
 
-def _curve(loss: list[tuple[int, float]]) -> str:
+def _curve(name: str, curve: list[tuple[int, float]]) -> str:
     """A sparkline of all points and a table of at most a dozen, the first and the last among them."""
-    if not loss:
-        return "No loss was logged."
-    values = [value for _, value in loss]
+    if not curve:
+        return f"{name}: nothing was logged."
+    values = [value for _, value in curve]
     low, span = min(values), max(values) - min(values) or 1.0
     line = "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
-    last = len(loss) - 1
+    last = len(curve) - 1
     shown = sorted({round(i * last / (_CURVE_POINTS - 1)) for i in range(_CURVE_POINTS)})
-    points = _table(("step", "training loss"), ((loss[i][0], f"{loss[i][1]:.3f}") for i in shown))
-    return f"Training loss, {values[0]:.3f} to {values[-1]:.3f}: `{line}`\n\n{points}"
+    return f"{name}, {values[0]:.3f} to {values[-1]:.3f}: `{line}`\n\n" + _table(
+        ("step", name.lower()), ((curve[i][0], f"{curve[i][1]:.3f}") for i in shown)
+    )
 
 
 def _knobs(record: TrainingRecord) -> Iterator[tuple[str, str]]:

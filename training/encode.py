@@ -6,7 +6,7 @@ unsloth rewrites TRL's trainer when it is imported, so what a row means is decid
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import DataError, ModelError
 from contracts.files import read_jsonl
@@ -67,7 +67,10 @@ def as_served(pair: Pair, top_k: int) -> Pair:
 
     answer = Message(role="assistant", content=_MARK.sub(renumbered, pair.answer))
     passages = [pair.passages[number - 1] for number in kept]
-    return pair.model_copy(update={"passages": passages, "messages": [*pair.messages[:-1], answer]})
+    rejected = _MARK.sub(renumbered, pair.rejected) if pair.rejected else None
+    return pair.model_copy(
+        update={"passages": passages, "messages": [*pair.messages[:-1], answer], "rejected": rejected}
+    )
 
 
 def encode(pair: Pair, tokenizer: "PreTrainedTokenizerBase", system: str, max_length: int) -> Encoded:
@@ -80,12 +83,12 @@ def encode(pair: Pair, tokenizer: "PreTrainedTokenizerBase", system: str, max_le
         ModelError: the template rewrites earlier turns, so the assistant's words cannot be told from the rest.
     """
     messages = training_messages(pair.messages, pair.passages, system)
-    text = _render(tokenizer, messages, False)
+    text = render(tokenizer, messages, False)
     spans = []
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
-            before = _render(tokenizer, messages[:i], True)
-            after = _render(tokenizer, messages[: i + 1], False).rstrip()
+            before = render(tokenizer, messages[:i], True)
+            after = render(tokenizer, messages[: i + 1], False).rstrip()
             if not (text.startswith(before) and text.startswith(after)):
                 raise ModelError(
                     "the chat template of the base model rewrites earlier turns: give it one that only appends"
@@ -101,5 +104,12 @@ def encode(pair: Pair, tokenizer: "PreTrainedTokenizerBase", system: str, max_le
     return Encoded(ids[:max_length], labels[:max_length], len(ids) > max_length)
 
 
-def _render(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], generation: bool) -> str:
+def preference(pair: Pair, system: str) -> dict[str, Any]:
+    """A pair with a `rejected` answer as TRL's DPOTrainer reads it: prompt, chosen and rejected messages."""
+    *prompt, chosen = training_messages(pair.messages, pair.passages, system)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [{"role": "assistant", "content": pair.rejected}]}
+
+
+def render(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], generation: bool) -> str:
+    """The chat as text; `generation` asks for the opening of the assistant's next turn."""
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))

@@ -8,54 +8,54 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from contracts.errors import ModelError
 from contracts.files import require_disk
 from contracts.pairs import Pair
 from contracts.params import Params
-from contracts.verdicts import MergeRecord
-from training.encode import IGNORED, Encoded, encode
-
-PROOF_ROWS = 16
-PROOF_TOKENS = 64  # of each row: three times 16 × 64 places × vocabulary in float32 stay well under a gigabyte
+from contracts.verdicts import MergeRecord, TrainingRecord
+from training import proof
+from training.base import base_revision
 
 
 def merge_adapter(
-    params: Params, behaviour: str, base: Path, adapter: Path, proof_rows: list[Pair], out: Path
+    params: Params, trained: TrainingRecord, base: Path, adapter: Path, proof_pairs: list[Pair], out: Path
 ) -> MergeRecord:
     """Merge at full precision, cast last, compare with base + adapter on held-out chats, and write only what passed.
 
     The comparison is with the *full-precision* base + adapter: the four-bit one that was trained differs from both by
-    its own rounding.
+    its own rounding. `trained` is the record beside the adapter.
 
     Raises:
-        ModelError: the merged model differs from base + adapter, or does not differ from the base.
+        ModelError: the adapter is of another base or cannot be read, or the merged model differs from base + adapter, or
+            does not differ from the base, or its tokenizer does not render a chat as in training.
     """
+    now = f"{params.base_model}@{base_revision(base)}"
+    if trained.base != now:
+        raise ModelError(
+            f"{adapter} was trained on {trained.base}, and {base} holds {now}: train again (`dvc repro train`)"
+        )
     tokenizer = AutoTokenizer.from_pretrained(base)
-    rows = [
-        encode(pair, tokenizer, params.assistant.system, params.training.max_length) for pair in proof_rows[:PROOF_ROWS]
-    ]
+    rows = proof.proof_rows(proof_pairs, tokenizer, params)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
-    plain = _supervised_logits(model, rows)
-    peft_model = PeftModel.from_pretrained(model, adapter)
-    adapted = _supervised_logits(peft_model, rows)
+    plain = proof.supervised_logits(model, rows)
+    peft_model = _with_adapter(model, adapter)
+    adapted = proof.supervised_logits(peft_model, rows)
     merged = peft_model.merge_and_unload(safe_merge=True).to(getattr(torch, params.merge.dtype))
-    written = _supervised_logits(merged, rows)
-
-    wanted = torch.tensor(
-        [token for row in rows for token in [t for t in row.labels[1:] if t != IGNORED][:PROOF_TOKENS]]
-    )
+    written = proof.supervised_logits(merged, rows)
+    same, other = proof.compare(written, adapted), proof.compare(written, plain)
     record = MergeRecord(
-        behaviour=behaviour,
+        behaviour=trained.behaviour,
         dtype=params.merge.dtype,
         rows=len(rows),
-        logit_difference=float((written - adapted).abs().max()),
-        argmax_agreement=float((written.argmax(-1) == adapted.argmax(-1)).float().mean()),
-        perplexity_adapter=_perplexity(adapted, wanted),
-        perplexity_merged=_perplexity(written, wanted),
-        perplexity_base=_perplexity(plain, wanted),
-        difference_from_base=float((written - plain).abs().max()),
+        logit_difference=same.logit_difference,
+        argmax_agreement=same.argmax_agreement,
+        perplexity_adapter=proof.perplexity(adapted, rows),
+        perplexity_merged=proof.perplexity(written, rows),
+        perplexity_base=proof.perplexity(plain, rows),
+        difference_from_base=other.logit_difference,
     )
     prove(record, params)
     del plain, adapted, written
@@ -65,7 +65,19 @@ def merge_adapter(
     shutil.rmtree(out, ignore_errors=True)
     merged.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    proof.require_same_template(out, tokenizer, proof_pairs, params)
     return record
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    try:
+        return PeftModel.from_pretrained(model, adapter)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(
+            f"the adapter in {adapter} cannot be put on this base ({reason}): it is damaged, or its rank is not that of"
+            " its adapter_config.json; train again (`dvc repro train`)"
+        ) from error
 
 
 def prove(record: MergeRecord, params: Params) -> None:
@@ -86,18 +98,3 @@ def prove(record: MergeRecord, params: Params) -> None:
             "the merged model is no different from the base: the adapter was not applied or learnt nothing;"
             " look at the loss curve (`dvc plots show`) and at training.learning_rate"
         )
-
-
-@torch.inference_mode()
-def _supervised_logits(model: Any, rows: list[Encoded]) -> torch.Tensor:
-    """Logits at the places whose next token is the assistant's: (supervised tokens, vocabulary), float32."""
-    model.eval()
-    found = []
-    for row in rows:
-        logits = model(input_ids=torch.tensor([row.input_ids])).logits[0, :-1]
-        found.append(logits[torch.tensor(row.labels[1:]) != IGNORED][:PROOF_TOKENS].float())
-    return torch.cat(found)
-
-
-def _perplexity(logits: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float(torch.nn.functional.cross_entropy(logits, wanted).exp())

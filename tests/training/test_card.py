@@ -12,7 +12,7 @@ from contracts import paths
 from contracts.files import write_json
 from contracts.models import resolve_model
 from contracts.params import Params
-from contracts.verdicts import BehaviourVerdict, MergeRecord, TrainingRecord
+from contracts.verdicts import BehaviourVerdict, MergeRecord, Preferences, TrainingRecord
 from training.card import Facts, knobs, render, write_card
 from training.license import base_license
 from training.machine import EnergyMeter, hardware
@@ -53,6 +53,9 @@ FACTS = Facts(
         loss=[(step, 3.0 / (1 + step / 20)) for step in (1, *range(5, 215, 5))],
         eval_loss_base=3.4021,
         eval_loss=0.8765,
+        eval_curve=[(0, 3.4021), (40, 1.2), (80, 0.8765), (120, 0.9)],
+        best_step=80,
+        recipe="sft",
         knobs={"seed": 17, "lora.rank": 16, "lora.targets": "all-linear", "max_steps": None, "learning_rate": 7e-4},
         data_hash="ab" * 32,
         hardware="AMD EPYC 7B13, 2 cores, 8 GiB of memory",
@@ -84,6 +87,9 @@ FACTS = Facts(
 )
 
 
+DPO = Preferences(rows=40, steps=5, seconds=9.0, loss=[(1, 0.69)], accuracy=0.75, best_step=5, stopped="")
+
+
 def training(**changes: Any) -> Facts:
     return replace(FACTS, training=FACTS.training.model_copy(update=changes))
 
@@ -111,8 +117,10 @@ def test_the_hub_can_read_its_head() -> None:
         (training(energy_joules=36000.0, energy_meter="1 GPU by NVML"), "| energy | 10 Wh for the whole stage, measured: 1 GPU"),
         (replace(FACTS, source={k: v for k, v in FACTS.source.items() if "license" not in k}), "as the base: see `package:"),
         (training(eval_loss=None, eval_loss_base=None), "No pairs were held out"),
-        (training(loss=[]), "No loss was logged."),
+        (training(loss=[]), "Training loss: nothing was logged."),
         (training(loss=[(1, 2.5)]), "Training loss, 2.500 to 2.500: `▁`"),
+        (training(stopped="the gap passed its bound"), "It ended early: the gap passed its bound."),
+        (training(preferences=DPO), "5 steps over 40. On held-out preferences the chosen answer wins 75%."),
         (replace(FACTS, language=None), "Its pairs were of any language."),
         (replace(FACTS, validation=FACTS.validation.model_copy(update={"grounded_rows": 0})), "not taught to read passages"),
     ],

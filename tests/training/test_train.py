@@ -6,52 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from contracts import paths
 from contracts.errors import BusyError, ModelError
-from contracts.files import file_hash, write_json, write_jsonl
-from contracts.params import Params, load_params
+from contracts.files import file_hash, read_json, write_json, write_jsonl
 from contracts.verdicts import MergeRecord
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+GOLDEN = (10.848, 10.113)  # held-out loss before and after
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
-def write_params(**training: Any) -> Params:
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    values["dtype"] = "float32"
-    values["training"] |= {"epochs": 4, "batch_size": 4, "gradient_accumulation": 1, "learning_rate": 5e-3} | training
-    paths.PARAMS.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return load_params()
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Any) -> Path:
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    tiny_model(paths.BASE)
-    for name, count in (("train", 24), ("eval", 4)):
-        rows = [
-            {
-                "id": f"{name}{n}",
-                "behaviour": "support",
-                "messages": [
-                    {"role": "user", "content": f"Question {n} of {name}?"},
-                    {"role": "assistant", "content": "In short: it is so.\nNext step: Look.\n— Heron Desk"},
-                ],
-            }
-            for n in range(count)
-        ]
-        write_jsonl(paths.VALIDATED / "support" / f"{name}.jsonl", rows)
-    verdict = {"behaviour": "support", "verdict": "ready", "advice": "24 pairs.", "funnel": {"read": 28, "teachable": 28},
-               "rules": {}, "train_rows": 24, "eval_rows": 4, "grounded_rows": 0}  # fmt: skip
-    write_json(paths.VERDICT, {"behaviours": [verdict], "quarantined": 0})
-    return root
-
-
-def test_it_learns_and_the_merge_is_proved(project: Path) -> None:
+def test_it_learns_and_the_merge_is_proved(project: Path, write_params: Any) -> None:
     from training.stages import merge, train
 
     params = write_params()
@@ -79,51 +44,51 @@ def test_it_learns_and_the_merge_is_proved(project: Path) -> None:
     assert "| `lora.rank` | 16 |" in card
 
 
-def test_a_killed_run_resumes_and_ends_with_the_same_loss(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_loss(
+    project: Path, monkeypatch: pytest.MonkeyPatch, write_params: Any
+) -> None:
     from training import recipe
     from training.stages import train
 
     params = write_params(save_steps=5)
     whole = train(params, "support")
 
-    class Killed(recipe._Watch):
+    class Killed(recipe.Watch):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == 12:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "_Watch", Killed)
+        patch.setattr(recipe, "Watch", Killed)
         with pytest.raises(KeyboardInterrupt):
             train(params, "support")
-    assert [p.name for p in paths.CHECKPOINTS.glob("*/checkpoint-*")] == ["checkpoint-10"]
+    assert [p.name for p in paths.CHECKPOINTS.glob("*/sft/checkpoint-*")] == ["checkpoint-10"]
     resumed = train(params, "support")
     assert resumed.eval_loss == pytest.approx(whole.eval_loss, rel=1e-3)
     assert resumed.steps == whole.steps
 
 
-def test_gradients_reach_the_first_layer_after_an_evaluation(project: Path) -> None:
+def test_gradients_reach_the_first_layer_after_an_evaluation(project: Path, write_params: Any) -> None:
     """bitsandbytes repacked the weights in evaluation for a kernel that has no backward pass."""
     import torch
 
     from training.backends import load_for_training
-    from training.trainer import assistant_loss
 
     ids = torch.arange(40).reshape(2, 20)
     gradients = []
     for evaluate_first in (False, True):
-        model = load_for_training("peft", paths.BASE, write_params().training, "bfloat16", seed=1)
+        model: Any = load_for_training("peft", paths.BASE, write_params().training, "bfloat16", seed=1)
         if evaluate_first:
             with torch.no_grad():
                 model.eval()(input_ids=ids)
-        total, _ = assistant_loss(model.train(), ids, torch.ones_like(ids), ids)
-        total.backward()
+        model.train()(input_ids=ids, labels=ids).loss.backward()
         first = model.get_base_model().model.layers[0].mlp.down_proj
         gradients.append(first.lora_B["default"].weight.grad)
     assert float(gradients[0].abs().sum()) > 0
     assert torch.allclose(gradients[0], gradients[1], rtol=0.05, atol=1e-3)
 
 
-def test_no_accepted_pairs_skip_training_and_say_so(project: Path) -> None:
+def test_no_accepted_pairs_skip_training_and_say_so(project: Path, write_params: Any) -> None:
     from training.stages import merge, train
 
     params = write_params()
@@ -133,21 +98,21 @@ def test_no_accepted_pairs_skip_training_and_say_so(project: Path) -> None:
     assert json.loads((paths.merged("support") / "merge.json").read_text())["skipped"]
 
 
-def test_a_share_that_is_no_lora_stops_the_run(project: Path) -> None:
+def test_a_share_that_is_no_lora_stops_the_run(project: Path, write_params: Any) -> None:
     from training.stages import train
 
     with pytest.raises(ModelError, match="which is no LoRA"):
         train(write_params(max_trainable_share=0.001), "support")
 
 
-def test_a_row_without_a_supervised_token_stops_the_run(project: Path) -> None:
+def test_a_row_without_a_supervised_token_stops_the_run(project: Path, write_params: Any) -> None:
     from training.stages import train
 
     with pytest.raises(ModelError, match="train0 has no token of the assistant's"):
         train(write_params(max_length=16), "support")
 
 
-def test_a_target_that_matches_no_layer_is_named(project: Path) -> None:
+def test_a_target_that_matches_no_layer_is_named(project: Path, write_params: Any) -> None:
     from training.stages import train
 
     with pytest.raises(ModelError, match="no_such_proj"):
@@ -175,7 +140,9 @@ def test_unsloth_without_a_gpu_names_the_way_out() -> None:
         ({"logit_difference": 0.0, "difference_from_base": 0.0, "argmax_agreement": 1.0}, "no different from the base"),
     ],
 )
-def test_a_merge_that_is_not_proved_gives_no_model(project: Path, figures: dict[str, float], message: str) -> None:
+def test_a_merge_that_is_not_proved_gives_no_model(
+    project: Path, figures: dict[str, float], message: str, write_params: Any
+) -> None:
     from training.merge import prove
 
     with pytest.raises(ModelError, match=message):
@@ -192,16 +159,86 @@ def test_a_full_disk_is_told_before_anything_is_written(project: Path, monkeypat
         require_disk(paths.BASE, 2**30)
 
 
-def test_the_loss_is_that_of_the_supervised_tokens(project: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
+def test_the_same_pairs_give_the_same_loss(project: Path, write_params: Any) -> None:
+    """A golden run: a change to encoding, loss, sampling, schedule or optimizer moves these figures."""
+    from training.stages import train
 
-    from training.trainer import assistant_loss
+    record = train(write_params(epochs=2), "support")
+    assert record.eval_loss_base == pytest.approx(GOLDEN[0], abs=0.005)
+    assert record.eval_loss == pytest.approx(GOLDEN[1], abs=0.02)
 
-    model = AutoModelForCausalLM.from_pretrained(paths.BASE)
-    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 2]])
-    labels = torch.tensor([[-100, -100, 7, 8], [-100, 10, -100, -100]])
-    total, count = assistant_loss(model, ids, torch.ones_like(ids), labels)
-    reference = model(input_ids=ids, labels=labels).loss
-    assert count == 3
-    assert float(total / count) == pytest.approx(float(reference), rel=1e-5)
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def of_another_rank(path: Path) -> None:
+    config = path.with_name("adapter_config.json")
+    write_json(config, read_json(config) | {"r": 3})
+
+
+def of_another_base(path: Path) -> None:
+    record = path.with_name("training.json")
+    write_json(record, read_json(record) | {"base": "package:other@1"})
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damaged, "cannot be put on this base"),
+        (of_another_rank, "its rank is not that of its adapter_config.json"),
+        (of_another_base, "was trained on package:other@1, and models/base holds"),
+    ],
+)
+def test_an_adapter_that_is_not_this_bases_is_not_merged(
+    project: Path, write_params: Any, harm: Any, message: str
+) -> None:
+    from training.stages import merge, train
+
+    params = write_params(max_steps=2)
+    train(params, "support")
+    harm(paths.adapter("support") / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=message):
+        merge(params, "support")
+
+
+def test_exports_are_read_back_and_compared(project: Path, write_params: Any) -> None:
+    from training.stages import export, merge, train
+
+    params = write_params(merge={"exports": {"bfloat16": 0.8, "nf4": 0.3, "gguf": 0.9}}, max_steps=6)
+    with pytest.raises(ModelError, match="train and merge one first"):
+        export(params, "support", "nf4", None)
+    train(params, "support")
+    merge(params, "support")
+    whole = (paths.merged("support") / "model.safetensors").stat().st_size
+    half = export(params, "support", "bfloat16", None)
+    assert half.argmax_agreement >= 0.8
+    assert (paths.EXPORTS / "support/bfloat16/model.safetensors").stat().st_size < 0.6 * whole
+    quarter = export(params, "support", "nf4", project / "elsewhere")
+    assert quarter.perplexity == pytest.approx(quarter.perplexity_merged, rel=0.3)
+    assert (project / "elsewhere/export.json").is_file()
+
+
+def test_an_export_that_says_something_else_is_not_written(project: Path, write_params: Any) -> None:
+    from training.stages import export, merge, train
+
+    params = write_params(merge={"exports": {"bfloat16": 0.9, "nf4": 1.0, "gguf": 0.9}}, max_steps=2)
+    train(params, "support")
+    merge(params, "support")
+    with pytest.raises(ModelError, match=r"merge.exports.nf4 is 1.0\), so .* was not written"):
+        export(params, "support", "nf4", None)
+    assert not list((paths.EXPORTS / "support").iterdir())
+
+
+def test_gguf_without_its_converter_names_the_way_out(
+    project: Path, write_params: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.stages import export, merge, train
+
+    params = write_params(max_steps=2)
+    train(params, "support")
+    merge(params, "support")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("LLAMA_CPP", raising=False)
+    with pytest.raises(ModelError, match="set LLAMA_CPP to its folder"):
+        export(params, "support", "gguf", None)
