@@ -13,9 +13,10 @@ import typer
 
 from advisor.commands import app as advise_app
 from contracts import paths
-from contracts.errors import FreshtuneError, StoreError
+from contracts.errors import FreshtuneError, InputError, StoreError
 from contracts.files import read_json
 from contracts.params import load_params
+from training.commands import managed_app
 
 app = typer.Typer(
     help="Keep an assistant true (changing facts are retrieved) and in voice (behaviour is trained), and prove both.\n\n"
@@ -32,6 +33,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(advise_app, name="advise")
 index_app = typer.Typer(help="The live index: is it what was published, and the way back.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+app.add_typer(managed_app, name="managed")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +57,7 @@ def _told(command: Callable[P, R]) -> Callable[P, R]:
     return told
 
 
-for _command in advise_app.registered_commands:  # a room knows nothing of exit codes
+for _command in advise_app.registered_commands + managed_app.registered_commands:  # a room knows nothing of exit codes
     assert _command.callback
     _command.callback = _told(_command.callback)
 
@@ -276,6 +278,40 @@ def status(as_json: Json = False) -> None:
         typer.echo(f"the last release was blocked: {receipt['blocked']}")
     else:
         typer.echo(f"release {receipt['tag']} ({receipt['mode']})")
+
+
+@app.command()
+@_told
+def profile(
+    name: Annotated[str | None, typer.Argument(help="One of them; without it they are listed.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write its values into params.yaml; comments stay.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Params for a kind of machine: list the profiles, show what one would change and why, apply it."""
+    from dataclasses import asdict
+
+    from flows import profiles
+
+    if name is None:
+        if apply:
+            raise InputError(f"--apply is given without a profile: name one of {', '.join(profiles.available())}")
+        found = profiles.available()
+        width = max(map(len, found))
+        text = "\n".join(f"{each:{width}}  {told}" for each, told in found.items())
+        typer.echo(json.dumps(found, ensure_ascii=False) if as_json else text)
+        return
+    changes = profiles.apply(name) if apply else profiles.difference(name)
+    if as_json:
+        rows = [asdict(change) for change in changes]
+        typer.echo(json.dumps({"profile": name, "applied": apply, "changes": rows}, ensure_ascii=False))
+        return
+    if not apply:
+        typer.echo(profiles.head(name) + "\n")
+    typer.echo(profiles.table(changes) or f"params.yaml already says all that {name} says")
+    if changes:
+        typer.echo(
+            "\nwritten to params.yaml" if apply else f"\n`freshtune profile {name} --apply` writes this to params.yaml"
+        )
 
 
 @app.command(hidden=True)

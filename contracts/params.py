@@ -206,6 +206,21 @@ class Merge(Section):
     max_logit_difference: Annotated[float, Field(gt=0)] = 0.01
     min_argmax_agreement: Share = 0.99
     exports: Exports = Exports()
+    watts: Annotated[float, Field(gt=0)] | None = None
+
+
+class Managed(Section):
+    endpoint: Annotated[
+        str, Field(pattern=r"^https?://[^/\s]+", json_schema_extra={"hint": "such as https://api.openai.com/v1"})
+    ]
+    model: Annotated[str, Field(min_length=1)]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    epochs: Positive | None = None
+    batch_size: Positive | None = None
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    poll_seconds: Annotated[float, Field(gt=0)] = 10
+    timeout_hours: Annotated[float, Field(gt=0)] = 24
 
 
 class Weaviate(Section):
@@ -300,6 +315,7 @@ class Params(Section):
     advisor: Advisor = Advisor()
     training: Training = Training()
     merge: Merge = Merge()
+    managed: Managed | None = None
     retrieval: Retrieval = Retrieval()
     assistant: Assistant
     evaluation: Evaluation
@@ -341,6 +357,15 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         raise ParamsError(f"{path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} must hold a mapping of keys at its top, not a {type(raw).__name__}")
+    return check_params(raw, path)
+
+
+def check_params(raw: dict[str, Any], path: Path = paths.PARAMS) -> Params:
+    """`raw` as Params; `path` is where messages say that it stands.
+
+    Raises:
+        ParamsError: it has problems; all of them are told at once.
+    """
     problems = _secrets(raw, "")
     try:
         params = Params.model_validate(raw)

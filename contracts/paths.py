@@ -31,6 +31,7 @@ STORE = STATE / "lancedb"
 EMBEDDINGS = STATE / "embeddings"
 MANIFESTS = STATE / "manifests"
 CHECKPOINTS = STATE / "checkpoints"
+MANAGED = STATE / "managed"
 LOCK = STATE / "writer.lock"
 RUNS = STATE / "runs"
 RELEASED = STATE / "released.json"  # what the last release measured, for the advice of the next run
@@ -44,6 +45,11 @@ def adapter(behaviour: str) -> Path:
 def merged(behaviour: str) -> Path:
     """The merged model of one behaviour, with merge.json beside the weights."""
     return MERGED / behaviour
+
+
+def managed_record(behaviour: str) -> Path:
+    """What a fine-tuning service made of one behaviour's pairs: the name of its model, and what went in."""
+    return REPORTS / "managed" / f"{behaviour}.json"
 
 
 def train_advice(behaviour: str) -> Path:

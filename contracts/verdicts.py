@@ -141,6 +141,8 @@ class TrainingRecord(_File):
 
     The figures are those of the supervised phase where there is one, else of DPO; curves are (step, loss).
     `best_step` is the step whose adapter was kept; `stopped` says why a run ended before its last step.
+    `knobs` are the `training` params by dotted name, `data_hash` the SHA-256 of train.jsonl. `energy_joules` is what
+    `energy_meter` counted for the whole stage, None where no meter can be read.
     """
 
     behaviour: str
@@ -166,6 +168,11 @@ class TrainingRecord(_File):
     best_step: int | None = None
     stopped: str = ""
     preferences: Preferences | None = None
+    knobs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    data_hash: str = ""
+    hardware: str = ""
+    energy_joules: float | None = None
+    energy_meter: str = ""
 
 
 class MergeRecord(_File):
@@ -193,6 +200,23 @@ class ExportRecord(_File):
     argmax_agreement: float
     perplexity: float
     perplexity_merged: float
+
+
+class ManagedRecord(_File):
+    """reports/managed/<behaviour>.json: what a fine-tuning service made, and of what. Hashes are SHA-256 of the files."""
+
+    behaviour: str
+    endpoint: str
+    base_model: str
+    fine_tuned_model: str
+    job: str
+    train_rows: int
+    eval_rows: int
+    train_hash: str
+    eval_hash: str
+    hyperparameters: dict[str, int | float]
+    seed: int
+    trained_tokens: int | None = None
 
 
 class IndexRecord(_File):

@@ -48,9 +48,9 @@ def curve(title: str, points: Sequence[tuple[int, float]], dots: Sequence[tuple[
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(path))
     summary = f"from {points[0][1]:.2f} at step {first} to {points[-1][1]:.2f} at step {points[-1][0]}"
     for step, value in dots:
-        x, y = place(step, value)
+        at = place(step, value)
         dot = '<circle class="dot held-out" cx="{}" cy="{}" r="5"><title>held out, step {}: {:.2f}</title></circle>'
-        parts.append(Markup(dot).format(x, y, step, value))
+        parts.append(Markup(dot).format(*at, step, value))
     if dots:
         summary += f"; held out (dots) from {dots[0][1]:.2f} to {dots[-1][1]:.2f}"
     return _svg(title, summary, bottom + 30, parts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.errors import ModelError
 from contracts.files import read_json, require_disk, write_json
 from contracts.models import ModelSource, resolve_model
+from training.license import base_license
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,6 +40,7 @@ def write_base(reference: str, out: Path) -> ModelSource:
             "kind": source.kind,
             "revision": source.revision,
             "parameters": model.num_parameters(),
+            **base_license(source),
         },
     )
     return source

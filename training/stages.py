@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contracts import paths
 from contracts.errors import ModelError
-from contracts.files import read_json, write_json
+from contracts.files import file_hash, read_json, write_json
 from contracts.pairs import Pair
 from contracts.params import Params
 from contracts.verdicts import ExportRecord, MergeRecord, TrainingAdvice, TrainingRecord
@@ -42,10 +42,15 @@ def train(params: Params, behaviour: str) -> TrainingRecord:
             made.mkdir(parents=True)
     skip = _advice_against(behaviour) if rows else f"validation accepted no pairs for {behaviour}"
     if not skip:
+        from training.card import knobs
+        from training.machine import EnergyMeter, hardware
         from training.recipe import train_adapter
 
         held_out = read_pairs(folder / "eval.jsonl", top_k)
-        record = train_adapter(params, behaviour, rows, held_out, out, live)
+        with EnergyMeter() as meter:
+            record = train_adapter(params, behaviour, rows, held_out, out, live)
+        record.knobs, record.data_hash, record.hardware = knobs(params), file_hash(folder / "train.jsonl"), hardware()
+        record.energy_joules, record.energy_meter = meter.joules, meter.name
         speed = f", {record.tokens_per_second:.0f} tokens/s" if record.tokens_per_second else ""
         print(f"{record.steps} steps in {record.seconds:.0f} s{speed}")
         if record.eval_loss is not None and record.eval_loss_base is not None:
@@ -83,6 +88,10 @@ def merge(params: Params, behaviour: str) -> MergeRecord:
         record = MergeRecord(behaviour=behaviour, skipped=trained.skipped)
         print(f"nothing to merge: {record.skipped}")
     write_json(out / MERGE_RECORD, record.model_dump())
+    if not record.skipped:
+        from training.card import write_card
+
+        write_card(params, behaviour)
     return record
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from contracts import paths
-from contracts.files import write_jsonl
+from contracts.files import write_json, write_jsonl
 from contracts.params import Params, load_params
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,4 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Any) ->
             for n in range(count)
         ]
         write_jsonl(paths.VALIDATED / "support" / f"{name}.jsonl", rows)
+    verdict = {"behaviour": "support", "verdict": "ready", "advice": "28 pairs.", "funnel": {"read": 28, "teachable": 28},
+               "rules": {}, "train_rows": 24, "eval_rows": 4, "grounded_rows": 0}  # fmt: skip
+    write_json(paths.VERDICT, {"behaviours": [verdict], "quarantined": 0})
     return root

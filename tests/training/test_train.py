@@ -9,7 +9,7 @@ import pytest
 
 from contracts import paths
 from contracts.errors import BusyError, ModelError
-from contracts.files import read_json, write_json, write_jsonl
+from contracts.files import file_hash, read_json, write_json, write_jsonl
 from contracts.verdicts import MergeRecord
 
 GOLDEN = (10.848, 10.113)  # held-out loss before and after
@@ -38,6 +38,10 @@ def test_it_learns_and_the_merge_is_proved(project: Path, write_params: Any) -> 
     assert proof.difference_from_base > 0.01
     assert proof.perplexity_merged < proof.perplexity_base
     assert (paths.merged("support") / "model.safetensors").is_file()
+    card = (paths.merged("support") / "README.md").read_text(encoding="utf-8")
+    assert f"| {record.loss[-1][0]} | {record.loss[-1][1]:.3f} |" in card
+    assert f"`{file_hash(paths.VALIDATED / 'support' / 'train.jsonl')}`" in card
+    assert "| `lora.rank` | 16 |" in card
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_loss(
