@@ -168,7 +168,7 @@ def _trainable_share(model: Any, bound: float) -> float:
 
 
 def _inputs_hash(params: Params, rows: list[Encoded], preferred: list[dict[str, Any]]) -> str:
-    recipe = params.training.model_dump(exclude={"force", "backend", "managed", "watts"})
+    recipe = params.training.model_dump(exclude={"force", "backend"})
     weights = sorted(file_hash(p) for p in paths.BASE.glob("*.safetensors"))
     return content_hash([recipe, params.seed, weights, [row.input_ids for row in rows], preferred])[:16]
 
