@@ -78,15 +78,19 @@ def _tests(step: str, rows: pd.DataFrame, context: Context) -> dict[str, Wrong]:
             "near_duplicate": lambda row: any(
                 same(str(rows.at[i, "taught"]), row["taught"]) for i in near.get(row.name, [])
             ),
-            "other_behaviour": lambda row: row["prompt_key"] in context.elsewhere,
-            "leakage": lambda row: row["prompt_key"] in context.golden,
+            "other_behaviour": lambda row: any(
+                key in context.elsewhere for key in (row["prompt_key"], *row["asked_before"])
+            ),
+            "leakage": lambda row: any(key in context.golden for key in (row["prompt_key"], *row["asked_before"])),
         }
     if step == "consistent":
         return _consistent(rows, context)
     known = by_fact(context.volatile)
     least = settings.shared_subject_words
     return {
-        "volatile_fact": lambda row: bool(_volatile(row["taught"], row["prompt"], known, least)),
+        "volatile_fact": lambda row: bool(
+            _volatile(row["taught"], " ".join((row["prompt"], *row["asked_before"])), known, least)
+        ),
         "live_passage": lambda row: any(_volatile(text, "", known, least + 1) for text in row["shown"]),
         "ungrounded_fact": lambda row: (
             row["passages"] > 0 and any(not _stands_in(fact, row["evidence"]) for fact in find_facts(row["taught"]))

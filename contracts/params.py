@@ -4,7 +4,8 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -407,7 +408,10 @@ def _model_at(parts: list[str]) -> type[BaseModel] | None:
             continue
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        kinds = (
+            get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        )  # `section | None`, or a section
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return model
 
 

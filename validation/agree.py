@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 
 from contracts.facts import find_facts, sentences, subject_words
 
@@ -38,6 +39,7 @@ def likeness(first: str, second: str, house: frozenset[str] = frozenset()) -> fl
     return len(words & theirs) / max(1, len(words | theirs))
 
 
+@lru_cache(maxsize=1000)  # one answer is compared with several, and both ways
 def _values(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """{(kind, unit): {value: as written}} of the facts in `text`; the numbers of a list are none."""
     values: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)

@@ -43,13 +43,14 @@ def write_out(judged: Judged, out: Path) -> None:
     """Write train.jsonl, eval.jsonl and every report into the folder `out`.
 
     Raises:
-        DataError: `out` is a file.
+        DataError: nothing can be written there.
     """
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: name a folder with --out")
-    for name, index in (("train", judged.train), ("eval", judged.held_out)):
-        write_jsonl(out / f"{name}.jsonl", (pair.model_dump() for pair in judged.pairs(index)))
-    write_reports([judged], out)
+    try:
+        for name, index in (("train", judged.train), ("eval", judged.held_out)):
+            write_jsonl(out / f"{name}.jsonl", (pair.model_dump() for pair in judged.pairs(index)))
+        write_reports([judged], out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written to ({error.strerror}): name another folder with --out") from None
 
 
 def write_repaired(judged: Judged, settings: Validation, against: Against, seed: int) -> dict[str, int]:
@@ -58,7 +59,7 @@ def write_repaired(judged: Judged, settings: Validation, against: Against, seed:
     Originals are never touched. What the gate still refuses after the repair is left out.
 
     Raises:
-        DataError: a repaired file is there already and differs, or the rows are not of files.
+        DataError: a repaired file is there already and differs or cannot be written, or the rows are not of files.
     """
     fine = set(judged.teachable)
     rows = [row if place in fine else repaired(row) for place, row in enumerate(judged.rows)]

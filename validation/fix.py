@@ -29,14 +29,17 @@ def repaired(row: Row) -> Row | None:
 
 
 def write_fixed(path: Path, pairs: Sequence[Pair]) -> Path:
-    """Write `pairs` as chats beside `path`, as <name>.fixed.jsonl; returns where.
+    """Write `pairs` as chats beside `path`: p.fixed.jsonl for p.jsonl, p.csv.fixed.jsonl for p.csv; returns where.
 
     Raises:
-        DataError: another file of that name is there, which a person may have edited.
+        DataError: another file of that name is there, which a person may have edited; or nothing can be written there.
     """
-    out = path.with_name(f"{path.stem}.fixed.jsonl")
+    out = path.with_name(f"{path.name.removesuffix('.jsonl')}.fixed.jsonl")
     fresh = out.with_name(f".{out.name}.new")
-    write_jsonl(fresh, (_raw(pair) for pair in pairs))
+    try:
+        write_jsonl(fresh, (_raw(pair) for pair in pairs))
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}): copy {path.name} to a folder of yours") from None
     if out.exists() and out.read_bytes() != fresh.read_bytes():
         fresh.unlink()
         raise DataError(f"{out} is there already and differs: move it away, then run --fix again")

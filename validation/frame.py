@@ -16,7 +16,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     Columns: id, file, line, error; `roles` ("sua" for system, user, assistant); `prompt`, the last user turn;
     `answers`, every assistant turn as a list, and `taught`, the same as one text; `text`, all turns as one text;
     `shown`, the passages as a list, and `passages`, how many; `evidence`, passages and user turns as one text. Three
-    normalised keys: `prompt_key` of the prompt alone, `setting` of earlier turns and passages, `key` of both. Tokens
+    normalised keys: `prompt_key` of the prompt alone, `setting` of earlier turns and passages, `key` of both; and
+    `asked_before`, the keys of earlier user turns, as a tuple. Tokens
     (see tokens.py; missing without a tokenizer): `prompt_tokens`, `answer_tokens`, `tokens`, `tokens_before` an answer.
     """
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
@@ -35,7 +36,7 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 _COLUMNS = (
     "id", "file", "line", "error", "roles", "prompt", "answers", "taught", "text", "shown", "passages", "evidence",
-    "earlier",
+    "earlier", "asked_before",
 )  # fmt: skip
 _NOTHING = Pair(id="", behaviour="", messages=[])
 
@@ -59,6 +60,7 @@ def _line(row: Row) -> tuple[object, ...]:
         len(shown),
         "\n".join([*shown, *asked]),
         "\n".join(m.content for m in pair.messages[:-2] if m.role != "system"),
+        tuple(_words(text) for text in asked[:-1]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -76,9 +77,9 @@ def judge_rows(
     if against.tokenizer is not None:
         frame = count_tokens(frame, rows, against.tokenizer, against.system)
     elsewhere = elsewhere or {}
-    own = frame["prompt_key"][frame["error"] == ""]
+    asked = [*frame["prompt_key"][frame["error"] == ""], *chain.from_iterable(frame["asked_before"])]
     least = min(settings.near_duplicate, settings.near_leakage)
-    near = near_pairs(list(dict.fromkeys([*against.golden, *elsewhere, *own])), least)
+    near = near_pairs(list(dict.fromkeys([*against.golden, *elsewhere, *asked])), least)
     alike = near[near["similarity"] >= settings.near_duplicate]
     scorer = against.scorer
     context = Context(

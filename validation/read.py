@@ -5,6 +5,7 @@ Files and data sets are read by sources.py. A broken row is returned with its re
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,9 +13,8 @@ from pydantic import ValidationError
 from contracts.errors import DataError, ParamsError
 from contracts.pairs import Pair
 from contracts.params import PairFiles
-from validation.sources import find_files, form, read_records
+from validation.sources import ANY, find_files, form, read_records, set_in
 
-ANY = "pairs"  # the behaviour of rows that are read outside a project: theirs, whatever it is
 _MAPPED = ("prompt", "response", "rejected", "id", "system")
 
 
@@ -44,16 +44,17 @@ def read_pairs(settings: PairFiles, behaviour: str) -> list[Row]:
     """All rows of `pairs.<behaviour>.files`, in the order of that list and, within a glob, of the names.
 
     Raises:
-        DataError: a file is missing or cannot be read at all, a glob matches nothing, there is not one row.
+        DataError: a file is missing or cannot be read at all, a glob matches nothing, a file has not one readable row.
         ParamsError: the column map has a name that is not ours.
     """
     if unknown := sorted(set(settings.columns) - set(_MAPPED)):
         raise ParamsError(
-            f"`pairs.{behaviour}.columns.{unknown[0]}` in params.yaml is not a column of ours: use {', '.join(_MAPPED)}"
+            f"{set_in(behaviour, 'columns')} has {unknown[0]!r}, which is not a column of ours: use {', '.join(_MAPPED)}"
         )
     rows: list[Row] = []
     taken: set[str] = set()
     for source in find_files(settings.files, behaviour):
+        before = len(rows)
         try:
             for line, raw in read_records(source, settings.columns, behaviour):
                 if len(rows) == settings.max_rows:
@@ -65,8 +66,10 @@ def read_pairs(settings: PairFiles, behaviour: str) -> list[Row]:
                 rows.append(row)
         except OSError as error:
             raise DataError(f"{source} cannot be read ({error.strerror}): check the file and its permissions") from None
+        if len(rows) > before and all(row.raw is None for row in islice(rows, before, None)):
+            raise DataError(f"{source} has not one row that can be read: {rows[before].error}")
     if not rows:
-        raise DataError(f"pairs.{behaviour}.files ({', '.join(settings.files)}) hold no rows: add pairs, one a line")
+        raise DataError(f"{', '.join(settings.files)} hold no rows: add pairs, one a line")
     return rows
 
 
@@ -94,8 +97,11 @@ def to_pair(raw: dict[str, Any], id: str, columns: Mapping[str, str], behaviour:
     """
     found = form(raw, columns)
     if found is None:
+        missing = [name for name in (columns.get("prompt"), columns.get("response")) if name and name not in raw]
         raise DataError(
-            "it has neither messages, nor prompt and completion, nor instruction and output, nor chosen and rejected"
+            f"it has no {missing[0]!r}, which {set_in(behaviour, 'columns')} names"
+            if missing
+            else "it has neither messages, nor prompt and completion, nor instruction and output, nor chosen and rejected"
         )
     if behaviour != ANY and raw.get("behaviour", behaviour) != behaviour and "behaviour" not in columns.values():
         raise DataError(f"its behaviour is {raw['behaviour']!r}, but its file is listed under pairs.{behaviour}")

@@ -52,8 +52,12 @@ def _writable(raw: dict[str, Any] | None) -> Any:
 
 
 def as_csv(quarantine: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> str:
-    """Both lists as one CSV. A cell that a spreadsheet would take for a formula gets an apostrophe."""
+    """Both lists as one CSV, with the mark by which spreadsheets know UTF-8.
+
+    A cell that they would take for a formula gets an apostrophe.
+    """
     stream = io.StringIO()
+    stream.write("\ufeff")
     table = csv.writer(stream, lineterminator="\r\n")
     table.writerow(["what", "file", "line", "id", "rule", "reason", "advice", "row"])
     for what, entries in (("quarantined", quarantine), ("warning", warnings)):

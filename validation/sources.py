@@ -13,6 +13,8 @@ from typing import Any
 from contracts.errors import DataError
 from contracts.files import read_jsonl
 
+ANY = "pairs"  # the behaviour of rows that are read outside a project: theirs, whatever it is
+
 # Names a prompt and its answer go by when no column map says otherwise; the first that is there counts.
 _PROMPT = ("prompt", "instruction", "question")
 _RESPONSE = ("response", "completion", "output", "chosen", "answer")
@@ -35,6 +37,8 @@ def find_files(patterns: list[str], behaviour: str) -> list[str]:
             found[pattern] = None
             continue
         path = Path(pattern)
+        if path.is_dir():
+            raise DataError(f"{set_in(behaviour, 'files')} names the folder {path}: name its files, as {path}/*.jsonl")
         root = Path(path.anchor or ".")
         matches = (
             [path]
@@ -42,11 +46,16 @@ def find_files(patterns: list[str], behaviour: str) -> list[str]:
             else sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
         )
         if not matches:
-            raise DataError(
-                f"pairs.{behaviour}.files names {pattern}, but there is no such file: correct it in params.yaml"
-            )
+            raise DataError(f"{set_in(behaviour, 'files')} names {pattern}, but there is no such file: correct it")
         found.update(dict.fromkeys(match.as_posix() for match in matches))
     return list(found)
+
+
+def set_in(behaviour: str, key: str) -> str:
+    """Where a person sets `pairs.<behaviour>.<key>`."""
+    if behaviour != ANY:
+        return f"pairs.{behaviour}.{key} in params.yaml"
+    return "the command line" if key == "files" else "--columns"
 
 
 def read_records(source: str, columns: Mapping[str, str], behaviour: str) -> Records:
@@ -62,11 +71,11 @@ def read_records(source: str, columns: Mapping[str, str], behaviour: str) -> Rec
         return read_jsonl(path)
     if path.suffix == ".json":
         return _json(path)
-    if table := {".csv": _csv, ".parquet": _parquet, ".xlsx": _xlsx}.get(path.suffix):
+    if table := {".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".xlsx": _xlsx}.get(path.suffix):
         return table(path, columns, behaviour)
     raise DataError(
         f"{path} is of a kind we do not read ({path.suffix or 'no suffix'}):"
-        " write .jsonl, .json, .csv, .parquet or .xlsx"
+        " write .jsonl, .json, .csv, .tsv, .parquet or .xlsx"
     )
 
 
@@ -86,7 +95,9 @@ def _csv(path: Path, columns: Mapping[str, str], behaviour: str) -> Records:
     # The csv module rather than pandas: it knows the line a row starts at, and a row with a field too many is one row.
     # A byte that is no UTF-8 becomes a surrogate, which `_text` refuses in that row alone.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream)
+        delimiter = max(",;\t", key=stream.readline().count)  # spreadsheets write what their country uses
+        stream.seek(0)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:
             line = reader.line_num + 1
@@ -95,7 +106,9 @@ def _csv(path: Path, columns: Mapping[str, str], behaviour: str) -> Records:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield line, DataError(f"{path}:{line} is not CSV ({error}): look for an unclosed quote")
+                if reader.line_num > line:  # the quote took lines along, and who knows which were rows
+                    raise DataError(f"{path}:{line} opens a quote that nothing closes ({error}): close it") from None
+                yield line, DataError(f"{path}:{line} is not CSV ({error}): look for a stray quote")
                 continue
             if header is None:
                 header = fields
@@ -169,22 +182,23 @@ def _check_table(path: Path | str, header: Collection[str], columns: Mapping[str
     for ours, theirs in columns.items():
         if theirs not in header:
             raise DataError(
-                f"{path} has no column {theirs!r}, which pairs.{behaviour}.columns.{ours} (or --columns) names; it has: {shown}"
+                f"{path} has no column {theirs!r}, which {set_in(behaviour, f'columns.{ours}')} names; it has: {shown}"
             )
     if form(header, columns) is None:
         raise DataError(
-            f"{path} has no columns we know; set pairs.{behaviour}.columns.prompt and .response, or --columns; it has: {shown}"
+            f"{path} has no columns we know; name yours for prompt and response with {set_in(behaviour, 'columns')};"
+            f" it has: {shown}"
         )
 
 
 def form(keys: Collection[str], columns: Mapping[str, str]) -> tuple[str, str] | None:
     """The (prompt, response) columns of a row; ("messages", "") for a chat; None when neither is there.
 
-    ("", "chosen") is a preference whose two sides hold the whole conversation.
+    ("", "chosen") is a preference whose two sides hold the whole conversation. A chat needs no column of the map.
     """
     prompt = columns.get("prompt") or next((name for name in _PROMPT if name in keys), "")
     response = columns.get("response") or next((name for name in _RESPONSE if name in keys), "")
-    if "messages" in keys and not columns.get("prompt"):
+    if "messages" in keys and columns.get("prompt") not in keys:
         return "messages", ""
     if prompt in keys and response in keys:
         return prompt, response

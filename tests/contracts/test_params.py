@@ -83,6 +83,11 @@ def test_yaml_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
         load_params(path)
 
 
+def test_a_misspelt_key_of_an_optional_section_is_told_with_its_nearest_name(tmp_path: Path) -> None:
+    judge = {"endpiont": "base", "endpoint": "base", "rubric": "Polite and short."}
+    assert "did you mean `endpoint`?" in problems(tmp_path, GOOD | {"validation": {"judge": judge}})
+
+
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESK_KEY", "k")
     assert secret("DESK_KEY") == "k"

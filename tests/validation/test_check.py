@@ -47,9 +47,10 @@ def test_the_exit_code_says_whether_to_train(rows: int, code: int, verdict: str)
     [
         (["nowhere.jsonl"], "there is no such file"),
         (["p.jsonl", "--columns", "prompt"], "write prompt=NAME"),
-        (["p.jsonl", "--columns", "quiz=ask"], "is not a column of ours"),
+        (["p.jsonl", "--columns", "quiz=ask"], "--columns has 'quiz', which is not a column of ours"),
+        (["."], "the command line names the folder ."),
         (["p.jsonl", *COLUMNS, "--against", "gone"], "gone is missing"),
-        (["p.jsonl", *COLUMNS, "--out", "p.jsonl"], "p.jsonl is a file"),
+        (["p.jsonl", *COLUMNS, "--out", "p.jsonl"], "p.jsonl cannot be written to"),
         (["p.jsonl", *COLUMNS, "--base", "package:nothing-here"], "is not installed"),
         (["hub:one"], "write hub:ORG/NAME@REVISION"),
     ],
@@ -85,6 +86,7 @@ def test_everything_is_written_where_out_says() -> None:
     assert "//" not in page.replace("/*", "")  # no address that a browser would follow
     assert "<script" not in page
     table = Path("out/rows.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0].startswith("\ufeffwhat,file,line")  # spreadsheets take a table without the mark for Latin-1
     assert len(table) == 2
     assert table[1].startswith("quarantined,p.jsonl,121,x,placeholder,")
 
@@ -116,6 +118,12 @@ def test_fix_repairs_what_it_can_beside_the_original_and_never_over_it() -> None
     Path("p.fixed.jsonl").write_text("mine\n", encoding="utf-8")
     assert "differs: move it away" in run("p.jsonl", "--fix")[1]["error"]
     assert Path("p.fixed.jsonl").read_text(encoding="utf-8") == "mine\n"
+
+
+def test_files_of_one_stem_are_fixed_each_beside_itself() -> None:
+    Path("p.csv").write_text("prompt,response\nWhere is it?,In the app.\n", encoding="utf-8")
+    write_jsonl(Path("p.jsonl"), [{"prompt": "When is it here?", "response": "Soon."}])
+    assert run("p.csv", "p.jsonl", "--fix")[1]["fixed"] == {"p.csv.fixed.jsonl": 1, "p.fixed.jsonl": 1}
 
 
 def test_preferences_teach_what_was_chosen_and_keep_what_was_not() -> None:

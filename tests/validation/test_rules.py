@@ -240,6 +240,8 @@ def test_a_golden_question_is_leakage(caught: Caught) -> None:
     found = caught("leakage", chat("wheres my PARCEL", "There."), chat("Where is it?", "There."), golden=golden)
     assert list(found) == ["row-1"]
     assert "g-7" in found["row-1"]
+    turns = [("user", "Where's my parcel?"), ("assistant", "There."), ("user", "thanks"), ("assistant", "Good.")]
+    assert list(caught("leakage", {"messages": turns}, {"messages": turns[2:]}, golden=golden)) == ["row-1"]
 
 
 def test_law_1_a_volatile_price_is_never_taught(caught: Caught) -> None:
@@ -257,8 +259,10 @@ def test_law_1_holds_for_grounded_pairs_and_earlier_turns(caught: Caught) -> Non
     grounded = chat("Cost of sending a small parcel?", "It costs €3.95. [1]", passages=passage, id="grounded")
     altered = chat("Cost of a gift card?", "It is €3.95. [1]", passages=["A gift card is €3.95."], id="altered")
     turns = [("user", "small parcel?"), ("assistant", "Sending costs €3.95."), ("user", "ok"), ("assistant", "Good.")]
-    found = caught("volatile_fact", grounded, altered, {"messages": turns, "id": "earlier"}, volatile=[PRICE])
-    assert list(found) == ["grounded", "earlier"]
+    bare = [("user", "Cost of a small parcel?"), ("assistant", "€3.95"), ("user", "ok"), ("assistant", "Good.")]
+    talks = [{"messages": turns, "id": "earlier"}, {"messages": bare, "id": "asked earlier"}]
+    found = caught("volatile_fact", grounded, altered, *talks, volatile=[PRICE])
+    assert list(found) == ["grounded", "earlier", "asked earlier"]
 
 
 def test_the_unit_is_no_part_of_the_subject(caught: Caught) -> None:

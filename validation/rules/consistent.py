@@ -69,7 +69,7 @@ def unrelated_answers(rows: pd.DataFrame, context: Context) -> pd.Series:
     "answer what each question asks, and keep a few",
 )
 def canned_answer(rows: pd.DataFrame, context: Context) -> pd.Series:
-    answers = pd.Series(letters(rows["taught"]), index=rows.index)
+    answers = letters(rows["taught"])
     shared = answers[answers.duplicated(keep=False)]
     counts = shared.groupby(shared).transform("size")
     canned = counts[counts >= context.settings.canned_answer]

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -29,8 +30,9 @@ def volatile_fact(rows: pd.DataFrame, context: Context) -> pd.Series:
         return rows["taught"].iloc[:0]
     reasons: dict[Any, str] = {}
     stating = suspects(rows["taught"], sieve(known))
-    for index, prompt, taught in zip(stating.index, rows["prompt"].loc[stating.index], stating, strict=True):
-        if hit := _volatile(taught, prompt, known, context.settings.shared_subject_words):
+    asked = rows.loc[stating.index, ["prompt", "asked_before"]]
+    for index, prompt, before, taught in zip(stating.index, *(asked[name] for name in asked), stating, strict=True):
+        if hit := _volatile(taught, " ".join((prompt, *before)), known, context.settings.shared_subject_words):
             stated, fact = hit
             where = f"{fact.document}, “{one_line(fact.sentence, 160)}”"
             reasons[index] = f"states {stated.text!r}, which changes: {where}"
@@ -115,9 +117,15 @@ def ungrounded_fact(rows: pd.DataFrame, context: Context) -> pd.Series:
     return found[found != ""].map(lambda text: f"{text!r} stands neither in its passages nor in the question")
 
 
+@lru_cache(maxsize=1000)
+def _standing(evidence: str) -> list[Fact]:
+    """The facts of a text that several facts are looked up in."""
+    return find_facts(evidence)
+
+
 def _stands_in(fact: Fact, evidence: str) -> bool:
     """The same value and unit; of a count the value alone, because its unit is whatever word comes next."""
-    there = find_facts(evidence)
+    there = _standing(evidence)
     if fact.kind == "count":
         return any(fact.value == other.value for other in there)
     return any(fact.key == other.key for other in there)

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,11 +20,20 @@ def found(texts: pd.Series, pattern: re.Pattern[str], sieve: str = "") -> pd.Ser
     return matches.map(lambda match: one_line(match.group()))
 
 
-def letters(texts: pd.Series) -> np.ndarray:
+class _Letters(dict[int, int | None]):
+    """What str.translate keeps: letters and digits; each character is looked at once."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if chr(code).isalnum() else None
+        return self[code]
+
+
+_LETTERS = _Letters()
+
+
+def letters(texts: pd.Series) -> pd.Series:
     """The letters and digits of each text, in lower case and without what stands between them."""
-    return pc.replace_substring_regex(
-        pc.utf8_lower(pa.array(texts, pa.large_string())), r"[^\p{L}\p{N}]+", ""
-    ).to_numpy(zero_copy_only=False)
+    return texts.map(lambda text: text.lower().translate(_LETTERS))
 
 
 def one_line(text: str, width: int = 60) -> str:

@@ -115,7 +115,9 @@ def leakage(rows: pd.DataFrame, context: Context) -> pd.Series:
 
 
 def _also_in(rows: pd.DataFrame, context: Context, places: dict[str, str], least: float) -> pd.Series:
-    """For each row whose question is among `places`, or as like one as `least`: where that one stands."""
+    """For each row that asks, now or in an earlier turn, what is among `places` or as like it as `least`: where."""
     near = context.near[context.near["left"].isin(list(places)) & (context.near["similarity"] >= least)]
     like = {right: f"{places[left]} nearly" for left, right in zip(near["left"], near["right"], strict=True)}
-    return rows["prompt_key"].map(like | places).dropna()
+    before = rows["asked_before"][rows["asked_before"].astype(bool)].explode()
+    found = pd.concat([rows["prompt_key"], before]).map(like | places).dropna()
+    return found[~found.index.duplicated()]
