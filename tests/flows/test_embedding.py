@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +66,7 @@ def test_batches_keep_their_order_and_an_error_is_raised(tmp_path: Path) -> None
 
 
 def test_without_dask_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "prefect_dask", None)
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
     with pytest.raises(ParamsError, match=r"`scale.dask` is 'local' .*Dask is not installed"):
         runner_of(Scale(dask="local"))
 
@@ -81,37 +83,31 @@ def where() -> int:
     return os.getpid()
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dask", [None, "local"])
-def test_workers_embed_what_one_process_embeds(mini: Path, dask: str | None) -> None:
+def test_two_workers_embed_what_one_process_embeds(server: None, mini: Path, dask: str | None) -> None:
     if dask and importlib.util.find_spec("prefect_dask") is None:
         pytest.skip("the Dask test did NOT run: install the extra (`pip install -e '.[dask]'`)")
     params = scaled(embed_workers=2, dask=dask)
-    texts = [f"A parcel of {n} kg waits {n % 7} days." for n in range(200)]
+    texts = [f"A parcel of {n} kg waits {n % 7} days." for n in range(150)]
 
     @flow
-    def embedded() -> np.ndarray:
+    def embedded() -> tuple[np.ndarray, set[int]]:
         with spread(params) as embedder:
-            assert embedder is not None
-            return embedder.encode(texts)
+            assert isinstance(embedder, Spread)
+            vectors = embedder.encode(texts)
+        with runner_of(params.scale) as runner:
+            return vectors, {future.result() for future in [runner.submit(where, {}) for _ in range(8)]}
 
-    with prefect_test_harness(server_startup_timeout=120):
-        vectors = embedded()
+    vectors, processes = embedded()
     alone = load_embedder(params.retrieval.embedder, params.dtype).encode(texts)
     assert vectors.shape == alone.shape
     assert float((vectors * alone).sum(axis=1).min()) > 0.999
-
-
-@pytest.mark.slow
-def test_a_dask_cluster_here_has_processes_of_its_own(mini: Path) -> None:
-    pytest.importorskip("prefect_dask")
-
-    @flow
-    def processes() -> set[int]:
-        with runner_of(Scale(embed_workers=2, dask="local")) as runner:
-            return {future.result() for future in [runner.submit(where, {}) for _ in range(8)]}
-
-    with prefect_test_harness(server_startup_timeout=120):
-        found = processes()
-    assert len(found) == 2
-    assert os.getpid() not in found
+    assert (os.getpid() in processes) == (dask is None)
+    assert len(processes) == (2 if dask else 1)

@@ -77,10 +77,9 @@ def test_a_commit_reindexes_what_it_changed_in_the_background(mini: Path) -> Non
 
     Path("data/documents/a.md").unlink()
     install()
-    started = time.monotonic()
     commit("data/documents/rule.md", "# Rule\n\nA parcel waits 6 days.\n")
-    assert time.monotonic() - started < 5  # git is not held up
-    end = time.monotonic() + 120
+    assert not (LOG.is_file() and "generation" in LOG.read_text())  # git was not held up by it
+    end = time.monotonic() + 600
     while not (LOG.is_file() and "generation 1" in LOG.read_text()):
         assert time.monotonic() < end, LOG.read_text() if LOG.is_file() else "no log"
         time.sleep(0.2)

@@ -122,7 +122,7 @@ def scheduled(prefect_port: int, **more: str) -> Iterator[Path]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def until(true: Callable[[], Any], log: Path, seconds: float = 150) -> Any:
+def until(true: Callable[[], Any], log: Path, seconds: float = 600) -> Any:
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, log.read_text()[-4000:]
