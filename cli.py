@@ -34,6 +34,8 @@ app.add_typer(advise_app, name="advise")
 index_app = typer.Typer(help="The live index: is it what was published, and the way back.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(managed_app, name="managed")
+hook_app = typer.Typer(help="Git hooks that reindex in the background when documents changed.", no_args_is_help=True)
+app.add_typer(hook_app, name="hook")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,6 +116,10 @@ def reindex(
     store: Annotated[
         str | None, typer.Option(help="Fill this instead of retrieval.store: http(s)://host:port/index, or a folder.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Read this source alone (its name, or `documents`); the rest stays as it is. Repeatable."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Also when more than retrieval.max_delete_share would go.")
@@ -125,7 +131,7 @@ def reindex(
 
     from flows.reindex import run, summary
 
-    report = run(source, dry_run, allow_mass_delete, store)
+    report = run(source, dry_run, allow_mass_delete, store, only=only)
     typer.echo(json.dumps(asdict(report), ensure_ascii=False) if as_json else summary(report))
 
 
@@ -181,10 +187,39 @@ def serve(
 def schedule(
     port: Annotated[int, typer.Option(help="Of the Prefect server, where one has to be started.")] = 4200,
 ) -> None:
-    """Run both flows on the cron of params.yaml until Ctrl-C, with a Prefect server and its UI."""
+    """Run the flows on the cron of params.yaml and on events until Ctrl-C, with a Prefect server and its UI."""
     from flows.schedule import run
 
     run(port)
+
+
+@app.command()
+@_told
+def audit(
+    source: Annotated[
+        str | None, typer.Option(help="One entry of `sources`, `documents`, or any folder in git or under DVC.")
+    ] = None,
+    glob: Annotated[str, typer.Option(help="Which files, where --source is a folder.")] = "**/*.md",
+    plot: Annotated[Path | None, typer.Option(help="Write when everything changed, as .svg or .html.")] = None,
+    save_history: Annotated[
+        Path | None, typer.Option(help="Write the past that was read as a file for documents.history.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Stable documents and all sections too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How often does each document and section change? Hence: retrieve on which schedule, or stable enough to teach."""
+    from rich.console import Console
+
+    from flows.audit import judge
+    from retrieval.audit_report import print_audit, write_plot
+
+    verdict = judge(source, glob, save_history)
+    if plot:
+        write_plot(verdict, plot)
+    if as_json:
+        typer.echo(verdict.model_dump_json())
+    else:
+        print_audit(verdict, Console(), every)
 
 
 @app.command()
@@ -416,6 +451,35 @@ def index_rollback() -> None:
         f"readers see generation {back.generation} again (content {back.content[:12]}); the next `freshtune reindex`"
         " follows the documents, so mend those first"
     )
+
+
+@hook_app.command("install")
+@_told
+def hook_install() -> None:
+    """Write post-commit and post-merge hooks for this project. Hooks of others are never overwritten."""
+    from flows.hook import LOG, install
+
+    typer.echo(f"wrote {', '.join(map(str, install()))}; what they do is told in {LOG}")
+
+
+@hook_app.command("remove")
+@_told
+def hook_remove() -> None:
+    """Delete the hooks that `install` wrote."""
+    from flows.hook import remove
+
+    typer.echo(f"removed {', '.join(map(str, remove())) or 'nothing: there is none of ours'}")
+
+
+@hook_app.command("fire", hidden=True)
+@_told
+def hook_fire(name: Annotated[str, typer.Argument(help="post-commit or post-merge.")]) -> None:
+    """What the hooks call."""
+    from flows.hook import BEFORE, fire
+
+    if name not in BEFORE:
+        raise typer.BadParameter(f"{name} must be one of {', '.join(BEFORE)}")
+    typer.echo(fire(name))
 
 
 @data_app.command("add")

@@ -59,11 +59,29 @@ class Documents(Section):
     history: str | None = None
 
 
+def _five_fields(value: Any) -> Any:
+    if isinstance(value, str) and len(value.split()) != 5:
+        raise ValueError("a cron has five fields (minute, hour, day, month, weekday), such as `15 * * * *`")
+    return value
+
+
+Cron = Annotated[str, BeforeValidator(_five_fields)]
+
+
+class MetadataRule(Section):
+    glob: str
+    set: dict[str, str]
+
+
 class Source(Section):
     name: Name
+    licence: str | None = None
+    refresh: Cron | None = None
     metadata: dict[str, str] = {}
+    rules: list[MetadataRule] = []
 
 
+FOLDER = "documents"  # what documents.path is called among the sources
 Globs = Annotated[list[str], Field(min_length=1)]
 _ANY_DOCUMENT = ["**/*.md", "**/*.txt", "**/*.html", "**/*.htm", "**/*.pdf", "**/*.docx"]
 
@@ -101,7 +119,9 @@ AnySource = Annotated[DirectorySource | GitSource | TableSource | HttpSource, Fi
 
 
 class Audit(Section):
-    stable_months: Annotated[float, Field(gt=0)] = 6
+    stable_months: Annotated[
+        float, Field(ge=1, json_schema_extra={"hint": "what changes more than monthly is volatile"})
+    ] = 6
 
 
 class Judge(Section):
@@ -294,9 +314,28 @@ class Serving(Section):
     timeout_seconds: Positive = 120
 
 
+class Webhook(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 4210
+    key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+
+
 class Schedule(Section):
     retrain: str = "0 3 * * 1"
     reindex: str = "15 * * * *"
+    overlap: Literal["wait", "skip"] = "wait"
+    webhook: Webhook | None = None
+
+
+class Scale(Section):
+    embed_workers: Positive = 1
+    dask: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(local|(tcp|tls)://\S+)$",
+            json_schema_extra={"hint": "`local`, or a Dask scheduler such as tcp://127.0.0.1:8786"},
+        ),
+    ] = None
 
 
 class Params(Section):
@@ -322,6 +361,7 @@ class Params(Section):
     evaluation: Evaluation
     serving: Serving = Serving()
     schedule: Schedule = Schedule()
+    scale: Scale = Scale()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -330,6 +370,8 @@ class Params(Section):
                 f"behaviours names {', '.join(missing)}, but pairs has no such block: add pairs.{missing[0]}"
             )
         names = [source.name for source in self.sources]
+        if FOLDER in names:
+            raise ValueError(f"sources has an entry named {FOLDER}, which means documents.path: rename it")
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(
                 f"sources has two entries named {twice[0]}: rename one, their documents' ids begin with it"

@@ -21,8 +21,22 @@ class VolatileFact(_File):
     subject: list[str]
 
 
+class SectionAudit(_File):
+    """How one section moves, told as of a document. `heading` is its path, empty above the first heading."""
+
+    heading: str
+    volatile: bool
+    changes: int
+    changes_per_month: float
+    kinds: dict[str, int]
+    changed_at: list[str]
+
+
 class DocumentAudit(_File):
-    """How one document moves. `changes` counts edits of its text; `changed_at` their ISO dates."""
+    """How one document moves. `changes` counts edits of its text; `changed_at` their ISO dates.
+
+    `kinds` counts the facts that came or went by kind; together they are `facts_moved`.
+    """
 
     document: str
     title: str
@@ -31,7 +45,26 @@ class DocumentAudit(_File):
     changes: int
     changes_per_month: float
     facts_moved: int
+    kinds: dict[str, int] = Field(default_factory=dict)
     changed_at: list[str] = Field(default_factory=list)
+    sections: list[SectionAudit] = Field(default_factory=list)
+
+
+class SourceAudit(_File):
+    """How one source moves as a whole. `history` says where its past was read.
+
+    `days_between_changes` is the mean time between two days on which any of its documents changed. `refresh` is the
+    rarest cron that keeps an index of it out of date for at most a twentieth of the time; None where nothing is known.
+    """
+
+    source: str
+    history: Literal["file", "git", "dvc", "none"]
+    since: str | None
+    until: str | None
+    documents: int
+    volatile: int
+    days_between_changes: float | None
+    refresh: str | None
 
 
 class AuditVerdict(_File):
@@ -39,6 +72,7 @@ class AuditVerdict(_File):
 
     since: str | None
     until: str | None
+    sources: list[SourceAudit] = Field(default_factory=list)
     documents: list[DocumentAudit]
     facts: list[VolatileFact]
 

@@ -40,18 +40,21 @@ _CHATTER = re.compile(
 
 
 @contextmanager
-def writer(what: str) -> Iterator[None]:
-    """Be the only run that writes in this project.
+def writer(what: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Be the only run that writes in this project. With `wait`, which is told for whom, until the other one ends.
 
     Raises:
-        BusyError: another run is; names its process.
+        BusyError: another run is, and `wait` is not given; names its process.
     """
     paths.LOCK.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(paths.LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise BusyError(f"{Path.cwd()} is in use by {_holder()}: wait until it ends, or end it") from None
+        if wait is None:
+            raise BusyError(f"{Path.cwd()} is in use by {_holder()}: wait until it ends, or end it") from None
+        wait(f"waits until {_holder()} ends")
+        lock.acquire(timeout=-1)
     try:
         write_json(_HOLDER, {"pid": os.getpid(), "what": what, "since": datetime.now().isoformat(timespec="seconds")})
         yield

@@ -1,6 +1,5 @@
 """The reindex flow: the live store follows the documents, without training anything."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,14 @@ from pydantic import ValidationError
 from contracts import paths
 from contracts.errors import FreshtuneError, ParamsError
 from contracts.params import Params, Retrieval, load_params
-from flows import graph, server
+from flows import server
+from flows.embedding import spread
+from flows.overlap import Overlap, alone
+from flows.progress import told
+from flows.reindex_report import markdown, summary
+from retrieval.documents import require_sources
 
-_SHOWN = 20
+__all__ = ["reindex", "run", "summary"]
 
 
 def run(
@@ -24,20 +28,25 @@ def run(
     allow_mass_delete: bool = False,
     store: str | None = None,
     repair: bool = False,
+    only: list[str] | None = None,
+    overlap: Overlap = "refuse",
 ) -> Any:
     """Bring the live store up to the documents; returns the ReindexReport of `retrieval.index.reindex`.
 
     `source` takes the place of `documents.path`, `store` (a Weaviate's URL or a LanceDB folder) of `retrieval.store`.
-    `repair` reads every stored chunk and writes anew what is not as it was published.
+    `repair` reads every stored chunk and writes anew what is not as it was published. `only` names the sources to read;
+    the documents of the others stay as they are. `overlap` is what to do while another run writes here.
 
     Raises:
         DataError: the documents cannot be read.
+        InputError: `only` names no source.
         StoreError: too many documents would be deleted, or the store cannot be written truthfully.
-        BusyError: another run is writing here.
+        BusyError: another run is writing here, and `overlap` is `refuse`.
     """
-    overridden(load_params(), source, store)
+    params, _ = overridden(load_params(), source, store)
+    require_sources(params, only or [])
     with server.api():
-        return reindex(source, dry_run, allow_mass_delete, store, repair)
+        return reindex(source, dry_run, allow_mass_delete, store, repair, only, overlap)
 
 
 def overridden(params: Params, source: str | None = None, store: str | None = None) -> tuple[Params, Path]:
@@ -67,18 +76,23 @@ def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 
 @task(name="reconcile", task_run_name="reconcile", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=_may_pass)
-def reconcile(params: Params, store: Path, dry_run: bool, allow_mass_delete: bool, repair: bool) -> Any:
+def reconcile(
+    params: Params, store: Path, dry_run: bool, allow_mass_delete: bool, repair: bool, only: list[str]
+) -> Any:
     """Reconcile the live store with the documents. Nothing half-written is seen, so it may be retried."""
     from retrieval.index import reindex as reconciled
 
-    return reconciled(
-        params,
-        store=store,
-        dry_run=dry_run,
-        allow_mass_delete=allow_mass_delete,
-        repair=repair,
-        tell=get_run_logger().info,
-    )
+    with spread(params) as embedder, told(get_run_logger().info) as tell:
+        return reconciled(
+            params,
+            store=store,
+            dry_run=dry_run,
+            allow_mass_delete=allow_mass_delete,
+            repair=repair,
+            only=only,
+            embedder=embedder,
+            tell=tell,
+        )
 
 
 @flow(name="reindex")
@@ -88,46 +102,26 @@ def reindex(
     allow_mass_delete: bool = False,
     store: str | None = None,
     repair: bool = False,
+    only: list[str] | None = None,
+    overlap: Overlap = "refuse",
 ) -> Any:
     """Reconcile the live store with the documents and record what changed as an artifact.
 
     Raises:
-        DataError, StoreError, BusyError: as `run`.
+        DataError, InputError, StoreError, BusyError: as `run`.
     """
     server.quiet_errors()
     log = get_run_logger()
     params, place = overridden(load_params(), source, store)
-    with nullcontext() if dry_run else graph.writer("reindex"):
-        done = reconcile(params, place, dry_run, allow_mass_delete, repair, return_state=True)
-    if not done.is_completed():
-        return Failed(message=str(done.message), data=done.data)
-    report = done.result()
-    log.info(summary(report))
-    create_markdown_artifact(_markdown(report), key="reindex-report", description="what the reindex changed")
-    return report
+    require_sources(params, only or [])
 
+    def work() -> Any:
+        done = reconcile(params, place, dry_run, allow_mass_delete, repair, only or [], return_state=True)
+        if not done.is_completed():
+            return Failed(message=str(done.message), data=done.data)
+        report = done.result()
+        log.info(summary(report))
+        create_markdown_artifact(markdown(report), key="reindex-report", description="what the reindex changed")
+        return report
 
-def summary(report: Any) -> str:
-    """A ReindexReport in three sentences: documents, chunks, bill."""
-    kinds = ("added", "changed", "renamed", "removed", "unchanged")
-    documents = ", ".join(f"{len(getattr(report, kind))} {kind}" for kind in kinds)
-    chunks = f"{report.chunks_added} written, {report.chunks_removed} dropped, {report.chunks_unchanged} unchanged"
-    bill = f"{'Would embed' if report.dry_run else 'Embedded'} {report.embedded} texts"
-    end = "" if report.dry_run else f"; generation {report.generation}"
-    return f"Documents: {documents}. Chunks: {chunks}. {bill} in {report.seconds:.1f} s{end}"
-
-
-def _markdown(report: Any) -> str:
-    title = "# Reindex" + (" (dry run)" if report.dry_run else "")
-    lines = [title, "", summary(report), ""]
-    if report.rebuilt:
-        lines += ["The settings changed: the index was built anew beside the old one.", ""]
-    for kind in ("added", "changed", "removed"):
-        lines += _named(kind, [f"`{name}`" for name in getattr(report, kind)])
-    lines += _named("renamed", [f"`{old}` → `{new}`" for new, old in report.renamed.items()])
-    return "\n".join([*lines, "", f"content `{report.content}`, fingerprint `{report.fingerprint}`"])
-
-
-def _named(kind: str, names: list[str]) -> list[str]:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return [f"- {kind}: " + ", ".join(names[:_SHOWN]) + more] if names else []
+    return work() if dry_run else alone("reindex", overlap, log.info, work)

@@ -18,6 +18,7 @@ from contracts.verdicts import ValidationVerdict
 from evaluation import report
 from flows import graph, server, snapshot
 from flows.inputs import require_watched
+from flows.overlap import Overlap, alone
 from validation.report import markdown
 
 
@@ -90,8 +91,10 @@ def stage(name: str, reason: str, inputs: str) -> State[float]:
 
 
 @flow(name="retrain")
-def retrain() -> Any:
+def retrain(overlap: Overlap = "refuse") -> Any:
     """Snapshot the inputs, run what is stale, write the report card; returns the report's data.
+
+    `overlap` says what to do while another run writes here: `wait`, `skip` (this run ends as cancelled), or `refuse`.
 
     Raises:
         ParamsError, BusyError, StageError: as `run`.
@@ -99,28 +102,32 @@ def retrain() -> Any:
     server.quiet_errors()
     log = get_run_logger()
     prepare()
-    with graph.writer("retrain"):
-        before, changed = _snapshot(log)
-        inputs = before.inputs if before else ""
-        reasons = forced()
-        seconds: dict[str, float] = {}
-        for name in graph.stages():
-            done = stage.with_options(task_run_name=name)(name, reasons.get(name, ""), inputs, return_state=True)
-            if not done.is_completed():
-                return Failed(message=str(done.message), data=done.data)
-            took: Any = done.result()
-            if took:
-                seconds[name] = took
-            if took and name == "validate":
-                found = ValidationVerdict.model_validate(read_json(paths.VERDICT))
-                create_markdown_artifact(markdown(found), key="validation", description="may these pairs be taught?")
-        if not seconds and paths.REPORT_JSON.is_file():
-            log.info("Nothing to do: every stage is up to date")
-            return _standing()
-        card = report.build(seconds, inputs, changed, list(seconds))
-        create_markdown_artifact(report.markdown(card), key="retrain-report", description="the report card of this run")
-        if before:
-            snapshot.seal(before, [f"ran: {', '.join(seconds) or 'nothing'}"])
+    return alone("retrain", overlap, log.info, lambda: _everything(log))
+
+
+def _everything(log: Any) -> Any:
+    """What the flow does once nobody else writes."""
+    before, changed = _snapshot(log)
+    inputs = before.inputs if before else ""
+    reasons = forced()
+    seconds: dict[str, float] = {}
+    for name in graph.stages():
+        done = stage.with_options(task_run_name=name)(name, reasons.get(name, ""), inputs, return_state=True)
+        if not done.is_completed():
+            return Failed(message=str(done.message), data=done.data)
+        took: Any = done.result()
+        if took:
+            seconds[name] = took
+        if took and name == "validate":
+            found = ValidationVerdict.model_validate(read_json(paths.VERDICT))
+            create_markdown_artifact(markdown(found), key="validation", description="may these pairs be taught?")
+    if not seconds and paths.REPORT_JSON.is_file():
+        log.info("Nothing to do: every stage is up to date")
+        return _standing()
+    card = report.build(seconds, inputs, changed, list(seconds))
+    create_markdown_artifact(report.markdown(card), key="retrain-report", description="the report card of this run")
+    if before:
+        snapshot.seal(before, [f"ran: {', '.join(seconds) or 'nothing'}"])
     return card | {"ran": list(seconds)}
 
 

@@ -126,7 +126,8 @@ def embed_texts(texts: dict[str, str], embedder: Embedder, cache: EmbeddingCache
         StoreError: the cache cannot be used.
     """
     missing = cache.missing(list(texts))
-    for i in range(0, len(missing), BATCH):
-        some = missing[i : i + BATCH]
+    size = BATCH * getattr(embedder, "workers", 1)
+    for i in range(0, len(missing), size):
+        some = missing[i : i + size]
         cache.put(some, embedder.encode([texts[digest] for digest in some]))
     return cache.get(list(texts)), len(missing)

@@ -1,32 +1,72 @@
 """Every document of a project: the folder `documents.path`, and what `sources` adds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from contracts.documents import Document
-from contracts.errors import DataError
-from contracts.params import Documents, Params
-from retrieval.convert import to_document
-from retrieval.sources import files_below, raw_documents
+from contracts.errors import DataError, InputError
+from contracts.params import FOLDER, Documents, Params, Source
+from retrieval.convert import Raw, to_document
+from retrieval.sources import files_below, matcher, raw_documents
 
 
-def all_documents(params: Params) -> Iterator[Document]:
+def all_documents(params: Params, only: Collection[str] = ()) -> Iterator[Document]:
     """The documents of `documents.path`, then those of each source, whose ids begin with the source's name.
+
+    `only` names the sources to read (`documents` is the folder of `documents.path`); without any, all are read.
 
     Raises:
         DataError: a source is missing, broken or yields nothing, a document cannot be read, or two have one id.
     """
     known: set[str] = set()
-    most = int(params.retrieval.max_document_megabytes * 1e6)
-    for document in _of_folder(params.documents, most):
-        yield _new(document, known)
+    most = max_bytes(params)
+    if not only or FOLDER in only:
+        for document in _of_folder(params.documents, most):
+            yield _new(document, known)
     for source in params.sources:
+        if only and source.name not in only:
+            continue
         empty = True
         for raw in raw_documents(source, most):
             empty = False
-            yield _new(to_document(raw, most), known)
+            yield _new(to_document(_ruled(raw, source), most), known)
         if empty:
             raise DataError(f"the source {source.name} ({source.kind}) yields no document: correct it in params.yaml")
+
+
+def source_of(params: Params) -> Callable[[str], str]:
+    """From a document's id to the name of its source."""
+    names = {source.name for source in params.sources}
+    return lambda document: first if (first := document.partition("/")[0]) in names else FOLDER
+
+
+def require_sources(params: Params, only: Collection[str]) -> None:
+    """Raises:
+    InputError: `only` names no source.
+    DataError: an id would not say which source it is of.
+    """
+    known = [FOLDER, *(source.name for source in params.sources)]
+    if unknown := [name for name in only if name not in known]:
+        raise InputError(f"`{unknown[0]}` is no source of params.yaml: name one of {', '.join(known)}")
+    if only and (twice := [name for name in known[1:] if (Path(params.documents.path) / name).is_dir()]):
+        raise DataError(
+            f"{params.documents.path} holds a folder {twice[0]}, which is also the name of a source, so that neither can"
+            " be read alone: rename one of them, or read everything"
+        )
+
+
+def max_bytes(params: Params) -> int:
+    """`retrieval.max_document_megabytes` in bytes."""
+    return int(params.retrieval.max_document_megabytes * 1e6)
+
+
+def _ruled(raw: Raw, source: Source) -> Raw:
+    """`raw` with the licence of its source, and what the rules say whose glob its name matches; the last one wins."""
+    metadata = ({"licence": source.licence} if source.licence else {}) | raw.metadata
+    for rule in source.rules:
+        if matcher([rule.glob])(raw.id.removeprefix(f"{source.name}/")):
+            metadata |= rule.set
+    return raw._replace(metadata=metadata)
 
 
 def read_documents(settings: Documents, max_megabytes: float = 20) -> list[Document]:
@@ -43,13 +83,13 @@ def read_documents(settings: Documents, max_megabytes: float = 20) -> list[Docum
     return sorted(found, key=lambda document: document.id)
 
 
-def _of_folder(settings: Documents, max_bytes: int) -> Iterator[Document]:
+def _of_folder(settings: Documents, most: int) -> Iterator[Document]:
     root = Path(settings.path)
     if not root.is_dir():
         raise DataError(f"documents.path names {root}, which is no folder: correct it in params.yaml")
     raw = None
-    for raw in files_below(root, [settings.glob], "", {}, max_bytes):
-        yield to_document(raw, max_bytes)
+    for raw in files_below(root, [settings.glob], "", {}, most):
+        yield to_document(raw, most)
     if raw is None:
         raise DataError(
             f"documents.path {root} holds no file that matches {settings.glob}:"

@@ -8,7 +8,7 @@ A history file is JSON lines (`.jsonl`, or `.jsonl.xz`), in this order or interl
 An op adds (A), modifies (M), deletes (D) or renames (R, with `old_path`) one file. Further keys are ignored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from contracts.errors import DataError
-from contracts.files import read_jsonl
+from contracts.files import content_hash, read_jsonl, write_jsonl
 
 _Line = TypeVar("_Line", bound=BaseModel)
 
@@ -75,6 +75,31 @@ def replay(path: Path) -> Iterator[Revision]:
                 yield Revision(date, dict(files), renamed)
             case other:
                 raise DataError(f"{place}: `type` is {other!r}: it must be `blob` or `commit`")
+
+
+def write_history(path: Path, revisions: Iterable[Revision]) -> int:
+    """Write revisions as a file that `replay` reads; returns how many."""
+    rows: list[dict[str, Any]] = []
+    known: set[str] = set()
+    before: dict[str, str] = {}
+    count = 0
+    for revision in revisions:
+        gone = before.keys() - revision.files.keys() - set(revision.renamed.values())
+        ops: list[dict[str, str]] = [{"op": "D", "path": name} for name in sorted(gone)]
+        for name, text in revision.files.items():
+            old = revision.renamed.get(name)
+            if old is None and before.get(name) == text:
+                continue
+            blob = content_hash(text)[:40]
+            if blob not in known:
+                rows.append({"type": "blob", "sha": blob, "text": text})
+                known.add(blob)
+            op = {"op": "R", "old_path": old} if old else {"op": "M" if name in before else "A"}
+            ops.append(op | {"path": name, "blob": blob})
+        rows.append({"type": "commit", "date": revision.date.isoformat(), "ops": ops})
+        before, count = revision.files, count + 1
+    write_jsonl(path, rows)
+    return count
 
 
 def _parse(model: type[_Line], line: dict[str, Any], place: str) -> _Line:

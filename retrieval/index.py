@@ -7,7 +7,7 @@ chunks and one batch of documents, however large the corpus.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,9 @@ from contracts.params import Params, Retrieval
 from contracts.verdicts import IndexRecord
 from retrieval.cache import EmbeddingCache, Outline, cache_of, embed_texts
 from retrieval.chunk import CHUNKER, chunk_document
-from retrieval.documents import all_documents
+from retrieval.documents import all_documents, source_of
 from retrieval.embed import Embedder, load_embedder
-from retrieval.plan import Plan, ReindexReport, body_hash, plan, refuse_mass_delete, report_of, with_renames
+from retrieval.plan import Plan, Progress, ReindexReport, body_hash, plan, refuse_mass_delete, report_of, with_renames
 from retrieval.prove import content_of, live_records, prove, remember, require_recall
 from retrieval.store import Pointer, Publication, Store, lock_of, open_store, writer_lock
 
@@ -32,7 +32,7 @@ __all__ = ["ReindexReport", "fingerprint_of", "published_record", "reindex", "ro
 _READ = 256  # documents read, hashed and cut at once
 _WRITE = 2048  # chunks embedded and written at once; more only when one document has more
 
-Tell = Callable[[str], None]
+Tell = Callable[[Progress], None]
 
 
 def fingerprint_of(settings: Retrieval, embedder: Embedder) -> Fingerprint:
@@ -61,13 +61,16 @@ def reindex(
     dry_run: bool = False,
     allow_mass_delete: bool = False,
     repair: bool = False,
+    only: Collection[str] = (),
     embedder: Embedder | None = None,
     tell: Tell = lambda _: None,
 ) -> ReindexReport:
     """Make the live index equal to the documents. Twice is the same as once; `dry_run` writes nothing.
 
     `store` is where LanceDB lies. `repair` reads every stored chunk instead of trusting the manifest, and writes anew
-    what others changed. `tell` gets a line of progress after each batch.
+    what others changed. `only` names the sources to read: the documents of the others stay as they are published. Where
+    that cannot be (nothing is published, under other settings, or others changed it since), all are read. `tell` hears of
+    the progress after each batch.
 
     Raises:
         BusyError: another run is writing, or the disk is full.
@@ -84,15 +87,21 @@ def reindex(
         opened = open_store(params.retrieval, store)
         pointer = opened.pointer()
         published = pointer.current if pointer else None
-        outlines = _outlines(params, embedder, cache, keep=not dry_run)
-        wanted = {name: outline.records for name, outline in outlines.items()}
-        live = live_records(opened, published, proved=repair) if published else {}
         rebuild = published is not None and published.fingerprint != fingerprint
-        todo = plan(live, wanted, rebuild)
+        live = live_records(opened, published, proved=repair) if published else {}
+        if not published or rebuild or (only and content_of(fingerprint, live) != published.content):
+            only = ()
+        outlines = _outlines(params, embedder, cache, keep=not dry_run, only=only)
+        wanted = {name: outline.records for name, outline in outlines.items()}
+        source = source_of(params)
+        left = {name: records for name, records in live.items() if only and source(name) not in only}
+        todo = plan({name: records for name, records in live.items() if name not in left}, wanted, rebuild)
         if published:
             todo = with_renames(todo, outlines, lambda names: _bodies(opened, published, names))
 
+        wanted |= left
         report = report_of(todo, live, wanted, rebuild)
+        report.left = sorted(left)
         report.fingerprint, report.content = fingerprint.id, content_of(fingerprint, wanted)
         report.rebuilt, report.dry_run = rebuild, dry_run
         report.generation = published.generation if published else 0
@@ -111,7 +120,8 @@ def reindex(
             _require_alone(opened, published)
             opened.point(Pointer(current=target, previous=published, last=target.generation))
             remember(target, wanted, published)
-            cache.forget_documents(outline.document_hash for outline in outlines.values())
+            if not left:
+                cache.forget_documents(outline.document_hash for outline in outlines.values())
             report.generation = target.generation
     report.seconds = round(time.perf_counter() - started, 3)
     return report
@@ -163,11 +173,13 @@ def published_record(settings: Retrieval, store: Path = paths.STORE) -> IndexRec
     )
 
 
-def _outlines(params: Params, embedder: Embedder, cache: EmbeddingCache, keep: bool) -> dict[str, Outline]:
+def _outlines(
+    params: Params, embedder: Embedder, cache: EmbeddingCache, keep: bool, only: Collection[str]
+) -> dict[str, Outline]:
     """The outline of every document that has text, by id. What had to be cut is kept in the cache when `keep` is true."""
     outlines: dict[str, Outline] = {}
     read = 0
-    for documents in _groups(all_documents(params), _READ):
+    for documents in _groups(all_documents(params, only), _READ):
         read += len(documents)
         known = cache.outlines([document.hash for document in documents])
         fresh = {}
@@ -216,7 +228,7 @@ def _write(
         matrix = np.array([vectors[chunk.text_hash] for chunk in chunks], dtype=np.float32)
         store.write(target, replaced.intersection(names), chunks, matrix)
         embedded, written, documents = embedded + computed, written + len(chunks), documents + len(names)
-        tell(f"{documents} of {len(todo.writes)} documents, {written} of {total} chunks written, {embedded} embedded")
+        tell(Progress(documents, len(todo.writes), written, total, embedded))
     store.seal(target)
     return embedded
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contracts.errors import StoreError
 from contracts.files import content_hash
@@ -31,12 +32,28 @@ class Plan:
         return self.removed + list(self.renamed.values())
 
 
+class Progress(NamedTuple):
+    """How far a run has written: documents, chunks, and the texts that had to be embedded for them."""
+
+    documents: int
+    of_documents: int
+    chunks: int
+    of_chunks: int
+    embedded: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.documents} of {self.of_documents} documents, {self.chunks} of {self.of_chunks} chunks written,"
+            f" {self.embedded} embedded"
+        )
+
+
 @dataclass
 class ReindexReport:
     """What a run did, or with `dry_run` would do. `chunks` counts all of the index, `embedded` the texts computed.
 
     The chunks written, dropped and kept are counted by record: one that only moved within its document is written anew,
-    and costs no embedding.
+    and costs no embedding. `left` are the documents of sources that were not read.
     """
 
     added: list[str] = field(default_factory=list)
@@ -44,6 +61,7 @@ class ReindexReport:
     renamed: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     chunks: int = 0
     chunks_added: int = 0
     chunks_removed: int = 0

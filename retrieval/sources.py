@@ -57,36 +57,23 @@ def directory(source: DirectorySource, max_bytes: int) -> Iterator[Raw]:
 def git(source: GitSource, max_bytes: int) -> Iterator[Raw]:
     """The files of one commit of a repository. One with a URL is fetched into the project's state first."""
     where = source.repository
-    if "://" in where or re.match(r"[\w.-]+@[\w.-]+:", where):
-        mirror = (paths.STATE / "sources" / f"{source.name}-{content_hash(where)[:8]}.git").absolute()
-        if mirror.is_dir():
-            _git(source, mirror, "fetch", "--quiet", "--prune", "origin")
-        else:
-            mirror.parent.mkdir(parents=True, exist_ok=True)
-            _git(source, None, "clone", "--quiet", "--mirror", "--", where, str(mirror))
-        root = mirror
-    else:
-        root = Path(where)
-        if not root.is_dir():
-            raise DataError(
-                f"the source {source.name} names {where}, which is no repository: correct it in params.yaml"
-            )
-    commit = _git(source, root, "rev-parse", "--verify", "--quiet", f"{source.ref}^{{commit}}").decode().strip()
+    root = git_root(source, fetch=True)
+    commit = run_git(source, root, "rev-parse", "--verify", "--quiet", f"{source.ref}^{{commit}}").decode().strip()
     tree = f"{commit}:{source.path.strip('/')}" if source.path.strip("/") else commit
-    wanted = [re.compile(_as_regex(glob)) for glob in source.glob]
+    wanted = matcher(source.glob)
     for entry in (
-        _git(source, root, "ls-tree", "-r", "-z", "-l", tree).decode("utf-8", "surrogateescape").split("\0")[:-1]
+        run_git(source, root, "ls-tree", "-r", "-z", "-l", tree).decode("utf-8", "surrogateescape").split("\0")[:-1]
     ):
         head, name = entry.split("\t", 1)
         mode, _, blob, size = head.split()
-        if mode == "120000" or not any(pattern.fullmatch(name) for pattern in wanted):
+        if mode == "120000" or not wanted(name):
             continue
         place = f"{where}:{name} at {commit[:12]}"
         if not size.isdigit():
             continue  # a submodule
         if int(size) > max_bytes:
             raise too_large(place, int(size), max_bytes)
-        content = _git(source, root, "cat-file", "blob", blob)
+        content = run_git(source, root, "cat-file", "blob", blob)
         path = f"{source.path.strip('/')}/{name}".lstrip("/")
         uri = f"{where.removesuffix('.git')}#{path}"
         yield Raw(f"{source.name}/{name}", uri, place, PurePosixPath(name).suffix.lower(), content, source.metadata)
@@ -138,11 +125,43 @@ KINDS: dict[str, Callable[[Any, int], Iterator[Raw]]] = {
 }
 
 
-def _git(source: GitSource, root: Path | None, *arguments: str) -> bytes:
+def git_root(source: GitSource, fetch: bool) -> Path:
+    """Where the repository lies: the folder, or the mirror of a URL, which is brought up to date when `fetch` is true.
+
+    Raises:
+        DataError: there is none, or it cannot be fetched.
+    """
+    where = source.repository
+    if not ("://" in where or re.match(r"[\w.-]+@[\w.-]+:", where)):
+        if not Path(where).is_dir():
+            raise DataError(
+                f"the source {source.name} names {where}, which is no repository: correct it in params.yaml"
+            )
+        return Path(where)
+    mirror = (paths.STATE / "sources" / f"{source.name}-{content_hash(where)[:8]}.git").absolute()
+    if not mirror.is_dir():
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        run_git(source, None, "clone", "--quiet", "--mirror", "--", where, str(mirror))
+    elif fetch:
+        run_git(source, mirror, "fetch", "--quiet", "--prune", "origin")
+    return mirror
+
+
+def git_command(root: Path | None, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """The command line of a git that reads `root` alone, and its environment."""
     where = ["-C", str(root)] if root else []
     # Only transports that move data: `ext::` would run a command that a params file names.
     command = ["git", "-c", "protocol.ext.allow=never", *where, *arguments]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_TERMINAL_PROMPT": "0"}
+    return command, {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_TERMINAL_PROMPT": "0"}
+
+
+def run_git(source: GitSource, root: Path | None, *arguments: str) -> bytes:
+    """What git prints for a source.
+
+    Raises:
+        DataError: it refused.
+    """
+    command, environment = git_command(root, *arguments)
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -151,6 +170,12 @@ def _git(source: GitSource, root: Path | None, *arguments: str) -> bytes:
             f" ({words[-1] if words else 'no such commit'}): correct repository, ref or path in params.yaml"
         )
     return done.stdout
+
+
+def matcher(globs: list[str]) -> Callable[[str], bool]:
+    """Whether a path below a source's root matches one of `globs`, as pathlib would say."""
+    patterns = [re.compile(_as_regex(glob)) for glob in globs]
+    return lambda name: any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def _as_regex(glob: str) -> str:

@@ -1,7 +1,5 @@
 """The stages of this room, as dvc.yaml calls them."""
 
-from pathlib import Path
-
 from contracts import paths
 from contracts.files import write_json
 from contracts.params import Params
@@ -13,13 +11,10 @@ def audit(params: Params) -> None:
     Raises:
         DataError: documents or history cannot be read.
     """
-    from retrieval.audit import audit as judge
-    from retrieval.documents import all_documents
+    from retrieval.audit import audit_parts
+    from retrieval.pasts import of_project
 
-    history = Path(params.documents.history) if params.documents.history else None
-    verdict = judge(
-        sorted(all_documents(params), key=lambda document: document.id), history, params.audit.stable_months
-    )
+    verdict = audit_parts(of_project(params), params.audit.stable_months)
     write_json(paths.AUDIT, verdict.model_dump())
 
 

@@ -6,7 +6,8 @@ from prefect.states import Failed
 
 from contracts.errors import ParamsError, StoreError
 from contracts.params import load_params
-from flows.reindex import _markdown, _may_pass, overridden, summary
+from flows.reindex import _may_pass, overridden
+from flows.reindex_report import markdown, summary
 from retrieval.index import ReindexReport
 
 REPORT = ReindexReport(
@@ -34,11 +35,22 @@ def test_the_summary_says_whether_anything_was_written() -> None:
 
 
 def test_the_artifact_names_documents_and_stays_short() -> None:
-    text = _markdown(REPORT)
+    text = markdown(REPORT)
     assert "- added: `a.md`" in text
     assert "`19.md` and 10 more" in text
     assert "- renamed: `old.md` → `new.md`" in text
     assert "changed:" not in text
+    assert "Of the documents read, 1 new, 1 renamed, 30 gone." in text
+
+
+def test_the_artifact_says_the_bill_the_time_and_the_version_of_the_index() -> None:
+    text = markdown(REPORT)
+    assert "| bill | 2 texts embedded, 1 more written from what was embedded before |" in text
+    assert "| time | 1.2 s |" in text
+    assert "| index | generation 5, content `c0`, fingerprint `` |" in text
+    nothing = markdown(ReindexReport(unchanged=["b.md"]))
+    assert "Nothing changed: readers see what they saw before." in nothing
+    assert "2 of other sources left as they are" in summary(replace(REPORT, left=["x/1", "x/2"]))
 
 
 def test_what_a_person_must_mend_is_not_tried_again() -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 import zipfile
@@ -15,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.errors import DataError
+from contracts.errors import DataError, InputError, StoreError
 from contracts.params import Params
 from retrieval.convert import Raw, to_document
-from retrieval.documents import all_documents
+from retrieval.documents import all_documents, require_sources
 from retrieval.index import published_record, reindex
 from retrieval.sources import _as_regex
+from retrieval.store_lance import LanceStore
 
 MOST = 1_000_000
 
@@ -152,6 +154,98 @@ def test_links_in_a_circle_and_huge_files_are_named(with_sources):
         os.truncate(stream.fileno(), 200_000_000)  # a hole: it takes no disk
     with pytest.raises(DataError, match=r"more/a\.md has 200 MB, more than"):
         list(all_documents(with_sources(source)))
+
+
+def two_sources() -> tuple[dict, dict]:
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        Path(name, "a.md").write_text(f"Text of {name}.")
+    return {"kind": "directory", "name": "one", "path": "one"}, {"kind": "directory", "name": "two", "path": "two"}
+
+
+def test_one_source_is_read_alone_and_the_others_stay_as_they_are(with_sources, embedder):
+    params = with_sources(*two_sources())
+    reindex(params, embedder=embedder)
+    for name in ("one", "two"):
+        Path(name, "a.md").write_text(f"New text of {name}.")
+        Path(name, "b.md").write_text(f"More of {name}.")
+    Path("docs/plans.md").unlink()
+    report = reindex(params, embedder=embedder, only=["one"])
+    assert (report.changed, report.added, report.removed) == (["one/a.md"], ["one/b.md"], [])
+    assert len(report.left) == 5
+    assert set(published_record(params.retrieval).records) == {*report.left, "one/a.md", "one/b.md"}
+    assert reindex(params, embedder=embedder, only=["one"]).generation == report.generation
+    report = reindex(params, embedder=embedder)
+    assert (report.changed, report.added, report.removed, report.left) == (["two/a.md"], ["two/b.md"], ["plans.md"], [])
+    shutil.rmtree("two")
+    Path("docs/cover.md").unlink()
+    assert reindex(params, embedder=embedder, only=["documents"], allow_mass_delete=True).removed == ["cover.md"]
+
+
+def test_a_source_that_loses_most_of_its_documents_is_refused_by_its_own_share(with_sources, embedder):
+    params = with_sources(*two_sources())
+    Path("one/b.md").write_text("More.")
+    reindex(params, embedder=embedder)
+    Path("one/b.md").unlink()
+    with pytest.raises(StoreError, match="would remove 1 of 2 documents"):
+        reindex(params, embedder=embedder, only=["one"])
+
+
+def test_where_one_source_alone_cannot_be_read_all_are(with_sources, embedder):
+    sources = two_sources()
+    first = reindex(with_sources(*sources), embedder=embedder, only=["one"])
+    assert (len(first.added), first.left) == (6, [])
+    other = reindex(with_sources(*sources, chunk_tokens=100), embedder=embedder, only=["one"])
+    assert (other.rebuilt, len(other.changed), other.left) == (True, 6, [])
+
+
+def test_what_others_did_to_the_index_is_not_taken_for_the_documents_of_a_source(with_sources, embedder, monkeypatch):
+    params = with_sources(*two_sources())
+    reindex(params, embedder=embedder)
+    monkeypatch.setattr(LanceStore, "count", lambda *_: 1)
+    records = LanceStore.records
+    monkeypatch.setattr(LanceStore, "records", lambda *a: {k: v for k, v in records(*a).items() if k != "two/a.md"})
+    report = reindex(params, embedder=embedder, only=["one"], dry_run=True)
+    assert (report.added, report.left) == (["two/a.md"], [])
+
+
+def test_a_name_that_means_two_things_or_none_is_refused(with_sources):
+    params = with_sources(*two_sources())
+    require_sources(params, ["one", "documents"])
+    with pytest.raises(InputError, match=r"`three` is no source of params.yaml: name one of documents, one, two"):
+        require_sources(params, ["three"])
+    Path("docs/one").mkdir()
+    with pytest.raises(DataError, match="docs holds a folder one, which is also the name of a source"):
+        require_sources(params, ["two"])
+    with pytest.raises(ValueError, match=r"named documents, which means documents.path"):
+        with_sources({"kind": "directory", "name": "documents", "path": "one"})
+
+
+def test_licence_and_rules_become_metadata_and_front_matter_wins(with_sources):
+    Path("more/pricing/eu").mkdir(parents=True)
+    Path("more/pricing/eu/a.md").write_text("---\ndepartment: Board\n---\n\nA fee of 4.")
+    Path("more/pricing/b.md").write_text("A fee of 5.")
+    Path("more/c.md").write_text("A text.")
+    source = {
+        "kind": "directory",
+        "name": "extra",
+        "path": "more",
+        "licence": "CC0-1.0",
+        "metadata": {"section": "all"},
+    }
+    rules = [
+        {"glob": "pricing/**/*", "set": {"section": "prices", "department": "Pricing"}},
+        {"glob": "pricing/eu/*", "set": {"region": "eu"}},
+    ]
+    found = {d.id: d.metadata for d in all_documents(with_sources(source | {"rules": rules}))}
+    assert found["extra/c.md"] == {"licence": "CC0-1.0", "section": "all"}
+    assert found["extra/pricing/b.md"] == {"licence": "CC0-1.0", "section": "prices", "department": "Pricing"}
+    assert found["extra/pricing/eu/a.md"] == {
+        "licence": "CC0-1.0",
+        "section": "prices",
+        "department": "Board",
+        "region": "eu",
+    }
 
 
 def test_two_documents_with_one_id_are_refused(with_sources):
