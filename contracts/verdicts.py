@@ -166,7 +166,7 @@ class Preferences(_File):
     seconds: float
     loss: list[tuple[int, float]]
     accuracy: float | None
-    best_step: int | None
+    kept_step: int
     stopped: str
 
 
@@ -174,7 +174,7 @@ class TrainingRecord(_File):
     """training.json, beside an adapter. `skipped` says why there is no adapter; then the rest is empty.
 
     The figures are those of the supervised phase where there is one, else of DPO; curves are (step, loss).
-    `best_step` is the step whose adapter was kept; `stopped` says why a run ended before its last step.
+    `kept_step` is the step whose adapter was kept: the last, unless the run was `stopped`, which says why.
     `knobs` are the `training` params by dotted name, `data_hash` the SHA-256 of train.jsonl. `energy_joules` is what
     `energy_meter` counted for the whole stage, None where no meter can be read.
     """
@@ -199,7 +199,7 @@ class TrainingRecord(_File):
     eval_loss_base: float | None = None
     eval_loss: float | None = None
     eval_curve: list[tuple[int, float]] = Field(default_factory=list)
-    best_step: int | None = None
+    kept_step: int = 0
     stopped: str = ""
     preferences: Preferences | None = None
     knobs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)

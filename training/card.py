@@ -169,7 +169,7 @@ def _training(record: TrainingRecord) -> str:
         f" {record.supervised_tokens:,} tokens, {supervised:.0%}."
     ]
     if record.eval_loss is not None and record.eval_loss_base is not None:
-        kept = f", at step {record.best_step}, whose adapter was kept" if record.best_step is not None else ""
+        kept = f", at step {record.kept_step}, whose adapter was kept" if record.stopped else ""
         lines.append(f"Held-out loss: {record.eval_loss_base:.3f} before, {record.eval_loss:.3f} after{kept}.")
     if record.stopped:
         lines.append(f"It ended early: {record.stopped}.")

@@ -35,7 +35,7 @@ class Fitted:
     eval_loss_before: float | None
     eval_loss: float | None
     eval_curve: list[tuple[int, float]]
-    best_step: int | None
+    kept_step: int
     stopped: str
     accuracy: float | None
 
@@ -133,7 +133,6 @@ def _arguments(params: Params, dtype: str, work: Path, evaluated: bool) -> dict[
         "save_total_limit": 1,
         "eval_strategy": "steps" if evaluated else "no",
         "eval_steps": training.save_steps,
-        "load_best_model_at_end": evaluated,
         "metric_for_best_model": "eval_loss" if evaluated else None,
         "logging_steps": 5,
         "logging_first_step": True,
@@ -145,7 +144,9 @@ def _arguments(params: Params, dtype: str, work: Path, evaluated: bool) -> dict[
 
 
 def fit(model: Any, build: Callable[[], Any], training: Training, work: Path, watch: Watch) -> Fitted:
-    """Run the trainer that `build` makes from the last checkpoint, or from the start, and leave the best adapter in `work`.
+    """Run the trainer that `build` makes from the last checkpoint, or from the start, and leave its adapter in `work`:
+
+    the last one, or that of the lowest held-out loss where the run was stopped for leaving it behind.
 
     A phase that an interrupted run had ended is not run again: its adapter is loaded into `model`.
 
@@ -178,21 +179,23 @@ def fit(model: Any, build: Callable[[], Any], training: Training, work: Path, wa
     seconds = time.perf_counter() - started
     state = trainer.state
     resumed = int(checkpoint.name.rsplit("-", 1)[1]) / state.global_step if checkpoint else 0.0
-    accuracies = dict(_curve(state.log_history, "eval_rewards/accuracies"))
-    best = state.best_global_step if evaluated else None
-    if best is not None and best < state.global_step:
-        print(f"held-out loss was lowest at step {best} of {state.global_step}: that adapter is kept", flush=True)
+    kept = state.global_step
+    if watch.stopped:
+        kept = state.best_global_step
+        print(f"the adapter of step {kept} is kept: its held-out loss was the lowest", flush=True)
+        adapter_weights(model, Path(state.best_model_checkpoint))
+    held_out = dict(_curve(state.log_history, "eval_loss"))
     fitted = Fitted(
         steps=result.global_step,
         epochs=(state.epoch or 0.0) * (1 - resumed),
         seconds=seconds,
         loss=_curve(state.log_history, "loss"),
         eval_loss_before=before,
-        eval_loss=state.best_metric if evaluated else None,
-        eval_curve=[(0, before), *_curve(state.log_history, "eval_loss")] if before is not None else [],
-        best_step=best,
+        eval_loss=held_out.get(kept),
+        eval_curve=[(0, before), *held_out.items()] if before is not None else [],
+        kept_step=kept,
         stopped=watch.stopped,
-        accuracy=accuracies.get(best) if best is not None else None,
+        accuracy=dict(_curve(state.log_history, "eval_rewards/accuracies")).get(kept),
     )
     if is_first_process():
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(work, selected_adapters=["default"])

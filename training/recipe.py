@@ -120,7 +120,7 @@ def train_adapter(
         eval_loss_base=first.eval_loss_before,
         eval_loss=first.eval_loss,
         eval_curve=first.eval_curve,
-        best_step=first.best_step,
+        kept_step=first.kept_step,
         stopped=first.stopped,
         preferences=_preferences(dpo, len(preferred)) if dpo else None,
     )
@@ -133,7 +133,7 @@ def _preferences(dpo: Fitted, rows: int) -> Preferences:
         seconds=dpo.seconds,
         loss=dpo.loss,
         accuracy=dpo.accuracy,
-        best_step=dpo.best_step,
+        kept_step=dpo.kept_step,
         stopped=dpo.stopped,
     )
 

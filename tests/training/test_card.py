@@ -54,7 +54,7 @@ FACTS = Facts(
         eval_loss_base=3.4021,
         eval_loss=0.8765,
         eval_curve=[(0, 3.4021), (40, 1.2), (80, 0.8765), (120, 0.9)],
-        best_step=80,
+        kept_step=80,
         recipe="sft",
         knobs={"seed": 17, "lora.rank": 16, "lora.targets": "all-linear", "max_steps": None, "learning_rate": 7e-4},
         data_hash="ab" * 32,
@@ -87,7 +87,7 @@ FACTS = Facts(
 )
 
 
-DPO = Preferences(rows=40, steps=5, seconds=9.0, loss=[(1, 0.69)], accuracy=0.75, best_step=5, stopped="")
+DPO = Preferences(rows=40, steps=5, seconds=9.0, loss=[(1, 0.69)], accuracy=0.75, kept_step=5, stopped="")
 
 
 def training(**changes: Any) -> Facts:
