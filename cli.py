@@ -4,64 +4,19 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from advisor.commands import app as advise_app
 from contracts import paths
-from contracts.errors import FreshtuneError, InputError, StoreError
+from contracts.errors import FreshtuneError, InputError
 from contracts.files import read_json
 from contracts.params import load_params
+from flows.commands import data_app, hook_app, index_app
 from training.commands import managed_app
-
-app = typer.Typer(
-    help="Keep an assistant true (changing facts are retrieved) and in voice (behaviour is trained), and prove both.\n\n"
-    "Commands run at the root of a project, the folder with params.yaml. Start with: freshtune retrain",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-data_app = typer.Typer(
-    help="Data under DVC, and the way back to what an earlier run was made of.", no_args_is_help=True
-)
-app.add_typer(data_app, name="data")
-app.add_typer(advise_app, name="advise")
-index_app = typer.Typer(help="The live index: is it what was published, and the way back.", no_args_is_help=True)
-app.add_typer(index_app, name="index")
-app.add_typer(managed_app, name="managed")
-hook_app = typer.Typer(help="Git hooks that reindex in the background when documents changed.", no_args_is_help=True)
-app.add_typer(hook_app, name="hook")
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, for machines.")]
-
-
-def _told(command: Callable[P, R]) -> Callable[P, R]:
-    """A mistake of the user's becomes a message and an exit code; Ctrl-C becomes 130."""
-
-    @wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except FreshtuneError as error:
-            typer.secho(f"error: {error}", fg="red", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            typer.secho("stopped; run the same command again to go on", fg="yellow", err=True)
-            raise typer.Exit(130) from None
-
-    return told
-
-
-for _command in advise_app.registered_commands + managed_app.registered_commands:  # a room knows nothing of exit codes
-    assert _command.callback
-    _command.callback = _told(_command.callback)
 
 
 def _quiet() -> None:
@@ -73,8 +28,43 @@ def _quiet() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; a log gets lines
 
 
+class Told(TyperGroup):
+    """A mistake of the user's becomes a message and an exit code, Ctrl-C 130, in this command and all below it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        _quiet()
+        try:
+            return super().invoke(ctx)
+        except FreshtuneError as error:
+            typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.secho("stopped; run the same command again to go on", fg="yellow", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Told,
+    help="Keep an assistant true (changing facts are retrieved) and in voice (behaviour is trained), and prove both.\n\n"
+    "Commands run at the root of a project, the folder with params.yaml. Start with: freshtune retrain",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for _name, _group in {
+    "data": data_app,
+    "index": index_app,
+    "hook": hook_app,
+    "advise": advise_app,
+    "managed": managed_app,
+}.items():
+    app.add_typer(_group, name=_name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, for machines.")]
+
+
 @app.command()
-@_told
 def retrain(
     params_file: Annotated[
         Path | None, typer.Option("--params", help="Run another params file, as a project of its own.")
@@ -110,7 +100,6 @@ def retrain(
 
 
 @app.command()
-@_told
 def reindex(
     source: Annotated[str | None, typer.Option(help="Read this folder instead of documents.path.")] = None,
     store: Annotated[
@@ -136,10 +125,8 @@ def reindex(
 
 
 @app.command()
-@_told
 def ask(question: Annotated[str, typer.Argument(help="What a customer would type.")], as_json: Json = False) -> None:
     """Ask the released assistant one question; prints the answer, its sources, and what it cost."""
-    _quiet()
     from assistant.release import open_release
     from serving.serve import released
 
@@ -169,7 +156,6 @@ def ask(question: Annotated[str, typer.Argument(help="What a customer would type
 
 
 @app.command()
-@_told
 def serve(
     port: Annotated[int | None, typer.Option(help="Instead of serving.port.")] = None,
     host: Annotated[
@@ -183,7 +169,6 @@ def serve(
 
 
 @app.command()
-@_told
 def schedule(
     port: Annotated[int, typer.Option(help="Of the Prefect server, where one has to be started.")] = 4200,
 ) -> None:
@@ -194,7 +179,6 @@ def schedule(
 
 
 @app.command()
-@_told
 def audit(
     source: Annotated[
         str | None, typer.Option(help="One entry of `sources`, `documents`, or any folder in git or under DVC.")
@@ -223,7 +207,6 @@ def audit(
 
 
 @app.command()
-@_told
 def validate(
     files: Annotated[
         list[str],
@@ -250,7 +233,6 @@ def validate(
 
     Exits with 0 when the pairs are ready or limited, 1 when they are refused, 2 when the input is bad.
     """
-    _quiet()
     from flows.check import settings_and_sides
     from validation import check, report
 
@@ -270,7 +252,6 @@ def validate(
 
 
 @app.command()
-@_told
 def export(
     kind: Annotated[Literal["bfloat16", "nf4", "gguf"], typer.Argument(help="gguf needs llama.cpp's converter.")],
     behaviour: Annotated[str | None, typer.Option(help="Instead of `assistant.behaviour`.")] = None,
@@ -278,7 +259,6 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the merged model in another format, read it back, and compare it with the original on held-out pairs."""
-    _quiet()
     from training.stages import export as written
 
     params = load_params()
@@ -293,7 +273,6 @@ def export(
 
 
 @app.command()
-@_told
 def status(as_json: Json = False) -> None:
     """Say what is stale and why, which release stands, and how it did."""
     from flows import graph
@@ -316,7 +295,6 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-@_told
 def profile(
     name: Annotated[str | None, typer.Argument(help="One of them; without it they are listed.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write its values into params.yaml; comments stay.")] = False,
@@ -350,13 +328,11 @@ def profile(
 
 
 @app.command(hidden=True)
-@_told
 def stage(
     name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, without its @behaviour.")],
     behaviour: Annotated[str | None, typer.Option(help="For the stages that run once for each.")] = None,
 ) -> None:
     """Run one stage in this process. dvc.yaml calls this; people type `dvc repro` or `freshtune retrain`."""
-    _quiet()
     from flows.inputs import require_watched
 
     params = load_params()
@@ -398,157 +374,6 @@ def stage(
             package(params)
         case _:
             raise typer.BadParameter(f"{name} is no stage: see dvc.yaml")
-
-
-@index_app.command("verify")
-@_told
-def index_verify(
-    repair: Annotated[bool, typer.Option("--repair", help="Write anew what is not as it was published.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Read every stored chunk back, and compare it with what was published. Drift ends with exit code 2."""
-    from dataclasses import asdict
-
-    from retrieval.prove import verify
-    from retrieval.store import open_store
-
-    _quiet()
-    store = open_store(load_params().retrieval)
-    found = verify(store)
-    if repair and not found.holds:
-        from flows.reindex import run, summary
-
-        typer.echo(summary(run(repair=True)), err=as_json)
-        found = verify(store)
-    if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
-    if found.wrong:
-        more = " …" if len(found.wrong) > 5 else ""
-        raise StoreError(
-            f"{store.place} holds something else than was published for {len(found.wrong)} documents"
-            f" ({', '.join(found.wrong[:5])}{more}): mend them with `freshtune index verify --repair`"
-        )
-    if not found.holds:
-        raise StoreError(
-            f"{store.place} finds only {found.recall:.0%} of its own chunks: build it anew under other settings, or"
-            " delete it and run `freshtune reindex`"
-        )
-    if not as_json:
-        typer.echo(
-            f"generation {found.generation} in {store.place}: {found.documents} documents, {found.chunks} chunks, all as"
-            f" published; sampled recall {found.recall:.2f}"
-        )
-
-
-@index_app.command("rollback")
-@_told
-def index_rollback() -> None:
-    """Lead readers back to the generation before the published one. The next reindex goes forward again."""
-    from retrieval.index import rollback
-
-    back = rollback(load_params().retrieval)
-    typer.echo(
-        f"readers see generation {back.generation} again (content {back.content[:12]}); the next `freshtune reindex`"
-        " follows the documents, so mend those first"
-    )
-
-
-@hook_app.command("install")
-@_told
-def hook_install() -> None:
-    """Write post-commit and post-merge hooks for this project. Hooks of others are never overwritten."""
-    from flows.hook import LOG, install
-
-    typer.echo(f"wrote {', '.join(map(str, install()))}; what they do is told in {LOG}")
-
-
-@hook_app.command("remove")
-@_told
-def hook_remove() -> None:
-    """Delete the hooks that `install` wrote."""
-    from flows.hook import remove
-
-    typer.echo(f"removed {', '.join(map(str, remove())) or 'nothing: there is none of ours'}")
-
-
-@hook_app.command("fire", hidden=True)
-@_told
-def hook_fire(name: Annotated[str, typer.Argument(help="post-commit or post-merge.")]) -> None:
-    """What the hooks call."""
-    from flows.hook import BEFORE, fire
-
-    if name not in BEFORE:
-        raise typer.BadParameter(f"{name} must be one of {', '.join(BEFORE)}")
-    typer.echo(fire(name))
-
-
-@data_app.command("add")
-@_told
-def data_add(path: Annotated[Path, typer.Argument(help="A file or folder that git does not track.")]) -> None:
-    """Put data under DVC; leaves a pointer (PATH.dvc) for git."""
-    from flows.data import add
-
-    pointer = add(path)
-    typer.echo(f"{path} is under DVC; commit its pointer: git add {pointer}")
-
-
-@data_app.command("log")
-@_told
-def data_log(as_json: Json = False) -> None:
-    """List the snapshots of runs, the latest first, with what changed before each."""
-    from dataclasses import asdict
-
-    from flows.snapshot import log
-
-    snapshots = log()
-    if as_json:
-        typer.echo(json.dumps([asdict(snapshot) for snapshot in snapshots], ensure_ascii=False))
-        return
-    for snapshot in snapshots:
-        typer.echo(f"{snapshot.run}  {snapshot.commit[:12]}  {snapshot.made_at}")
-        for note in snapshot.notes:
-            typer.echo(f"    {note}")
-    if not snapshots:
-        typer.echo("no snapshots yet: `freshtune retrain` makes one before and after each run")
-
-
-@data_app.command("restore")
-@_told
-def data_restore(
-    run: Annotated[str, typer.Argument(help="A run of `freshtune data log`, or `latest`.")],
-    wanted: Annotated[
-        list[str] | None, typer.Argument(help="Paths to bring back; without any: data and params.yaml.")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also over files with changes that git does not hold.")
-    ] = False,
-) -> None:
-    """Bring the data and params of an earlier run back; the present state is snapshotted first."""
-    from flows.data import restore
-
-    restored = restore(run, wanted or (), force)
-    typer.echo(
-        f"restored from {restored.run}: {len(restored.written)} files written, {len(restored.removed)} removed;"
-        f" what stood here before is snapshot {restored.kept}"
-    )
-
-
-@data_app.command("push")
-@_told
-def data_push(remote: Annotated[str, typer.Option(help="Instead of DVC's default remote.")] = "") -> None:
-    """Send what is under DVC to a remote."""
-    from flows.data import push
-
-    typer.echo(push(remote))
-
-
-@data_app.command("pull")
-@_told
-def data_pull(remote: Annotated[str, typer.Option(help="Instead of DVC's default remote.")] = "") -> None:
-    """Fetch what is under DVC from a remote."""
-    from flows.data import pull
-
-    typer.echo(pull(remote))
 
 
 if __name__ == "__main__":
