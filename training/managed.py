@@ -65,10 +65,10 @@ def export(params: Params, behaviour: str) -> Export:
     Raises:
         DataError: validation accepted none, the advice is not to train, or neither has run.
     """
+    if reason := _against(params, behaviour):
+        raise DataError(reason)
     folder, top_k = paths.VALIDATED / behaviour, params.retrieval.top_k
     splits = [read_pairs(folder / f"{name}.jsonl", top_k) for name in ("train", "eval")]
-    if reason := _against(params, behaviour, bool(splits[0])):
-        raise DataError(reason)
     return Export(behaviour, *("".join(_line(pair, params.assistant.system) for pair in rows) for rows in splits))
 
 
@@ -77,11 +77,11 @@ def _line(pair: Pair, system: str) -> str:
     return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
 
 
-def _against(params: Params, behaviour: str, any_rows: bool) -> str:
+def _against(params: Params, behaviour: str) -> str:
     """Why these pairs are not to be trained, here or elsewhere; empty: nothing speaks against it."""
     verdict = ValidationVerdict.model_validate(read_json(paths.VERDICT))
     found = next((each for each in verdict.behaviours if each.behaviour == behaviour), None)
-    if found is None or not any_rows or (found.verdict == "refused" and not params.training.force):
+    if found is None or not found.train_rows or (found.verdict == "refused" and not params.training.force):
         return f"validation accepted no pairs for {behaviour}: {found.advice if found else 'run `freshtune retrain`'}"
     advice = paths.train_advice(behaviour)
     skip = TrainingAdvice.model_validate(read_json(advice)).skip if advice.is_file() else ""

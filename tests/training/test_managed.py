@@ -458,3 +458,10 @@ def test_a_project_without_the_knob_is_told_what_to_write(project: Project) -> N
     unknown = CliRunner().invoke(app, ["managed", "export", "--behaviour", "sales"])
     assert unknown.exit_code == 2
     assert "one of support" in unknown.output
+
+
+def test_a_project_that_was_not_validated_is_told_what_to_run(project: Project) -> None:
+    params = project()
+    paths.VERDICT.unlink()
+    with pytest.raises(DataError, match=r"verdict\.json is missing: run `freshtune retrain`"):
+        managed.export(params, "support")
