@@ -92,8 +92,10 @@ def _csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _frame(pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    return to_frame([Row(str(n), "f", n, {"prompt": q, "completion": a}) for n, (q, a) in enumerate(pairs)])
+def _frame(pairs: Iterable[tuple[str, str]], *, quoting: bool = False) -> pd.DataFrame:
+    """The pairs as rows; when `quoting`, each answer is drawn from a passage that says the same."""
+    raws = [{"prompt": q, "completion": a} | ({"passages": [{"text": a}]} if quoting else {}) for q, a in pairs]
+    return to_frame([Row(str(n), "f", n, raw) for n, raw in enumerate(raws)])
 
 
 def _caught(code: str, rows: pd.DataFrame, **context: Any) -> set[int]:
@@ -256,7 +258,8 @@ def policies(data: Path, show: int) -> list[Measured]:
                 pairs.append((question, sentence, name, bool(stated - later)))
     others = _csv(data / BITEXT)
     others = others[others["response"].map(lambda text: bool(find_facts(text)))]
-    rows = _frame([*((q, a) for q, a, _, _ in pairs), *zip(others["instruction"], others["response"], strict=True)])
+    texts = [*((q, a) for q, a, _, _ in pairs), *zip(others["instruction"], others["response"], strict=True)]
+    rows, quoting = _frame(texts), _frame(texts, quoting=True)
     reasons = RULES["volatile_fact"].check(rows, Context("measured", volatile=verdict.facts))
     caught = set(reasons.index)
     changed = {i for i, (_, _, document, change) in enumerate(pairs) if change and document in volatile}
@@ -271,7 +274,13 @@ def policies(data: Path, show: int) -> list[Measured]:
         f"{len(pairs)} sentences of {WRITTEN.date()} and {len(others)} answers of others, judged {JUDGED.date()}; labelled:"
         f" changed by {revisions[-1].date.date()} (and {stable} more in documents then stable)"
     )
-    return [Measured("volatile_fact", "rows", len(changed), len(caught), len(right), len(changed & caught), note)]
+    live = _caught("live_passage", quoting, volatile=verdict.facts)
+    standing = {i for i, (_, _, document, _) in enumerate(pairs) if document in volatile}
+    return [
+        Measured("volatile_fact", "rows", len(changed), len(caught), len(right), len(changed & caught), note),
+        _against("live_passage", live, standing, "the same as passages: those that stand in documents that change"),
+        _against("ungrounded_fact", _caught("ungrounded_fact", quoting), set(), "each answer is its own passage"),
+    ]
 
 
 def _tree(revisions: Sequence[Any], moment: datetime) -> dict[str, str]:

@@ -47,9 +47,12 @@ def volatile_fact(rows: pd.DataFrame, context: Context) -> pd.Series:
 )
 def live_passage(rows: pd.DataFrame, context: Context) -> pd.Series:
     known = by_fact(context.volatile)
+    if not known:
+        return rows["taught"].iloc[:0]
     reasons: dict[Any, str] = {}
-    grounded = rows[rows["passages"] > 0] if known else rows.iloc[:0]
-    for index, shown in grounded["shown"].items():
+    grounded = rows["shown"][rows["passages"] > 0]
+    stating = suspects(grounded.map("\n".join), sieve(known))
+    for index, shown in grounded.loc[stating.index].items():
         for passage in shown:
             if hit := _volatile(passage, "", known, context.settings.shared_subject_words + 1):
                 stated, fact = hit
@@ -161,7 +164,9 @@ def _stray(taught: str, shown: list[str]) -> str:
     """A fact whose line cites passages that do not state it while another one does; an empty string without one."""
     for line in taught.splitlines():
         cited = {int(n) for n in _CITATION.findall(line)}
-        for fact in find_facts(line) if cited else []:
+        for fact in (
+            find_facts(line) if 0 < len(cited) < len(shown) else []
+        ):  # who cites all of them cites the right one
             standing = {n for n, passage in enumerate(shown, start=1) if _stands_in(fact, passage)}
             if standing and standing.isdisjoint(cited):
                 where = ", ".join(f"[{n}]" for n in sorted(standing))
