@@ -2,9 +2,9 @@
 
     python -m benchmarks.kill [HISTORY] [--kills N] [--swaps N] [--store URL] [--check]
 
-A process replays the history, one run for each commit; it is killed by SIGKILL at random moments and started again at
-the commit it was on. After each kill the index must be exactly one tree, while a reader asks all the time. Then four
-readers ask in a loop while the index is rebuilt with other settings and swapped. Prints one line of JSON.
+A process replays the history, one run for each commit; it is killed by SIGKILL at a random moment of a run and started
+again at the commit it was on. After each kill the index must be exactly one tree, while a reader asks all the time.
+Then four readers ask in a loop while the index is rebuilt with other settings and swapped. Prints one line of JSON.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,40 @@ from contracts.errors import FreshtuneError
 from contracts.params import Params
 from retrieval.index import reindex
 from retrieval.search import Retriever
-from retrieval.store import open_store
+from retrieval.store import Store, open_store
 
 QUESTION = "terms of service for accounts"
 
 
 def writer(settings: str, first: str) -> None:
-    """What the process that is killed does: from commit `first` on, one run each; says the commit before and after."""
+    """What the process that is killed does: from commit `first` on, one run each; says where it is."""
     params, embedder = _params(json.loads(settings)), trees.HashEmbedder()
-    for number in range(int(first), sum(1 for _ in Path("trees").iterdir())):
-        print(f"begin {number}", flush=True)
-        reindex(_at(params, number), embedder=embedder)
-        print(f"end {number}", flush=True)
+    store = open_store(params.retrieval)
+    store.pointer()
+    with narrated(type(store)):
+        for number in range(int(first), sum(1 for _ in Path("trees").iterdir())):
+            print(f"run {number}", flush=True)
+            reindex(_at(params, number), embedder=embedder)
+            print(f"end {number}", flush=True)
+
+
+@contextlib.contextmanager
+def narrated(kind: type[Store]) -> Iterator[None]:
+    """Have every writing method of a store say that it begins and that it is done."""
+    whole = {name: getattr(kind, name) for name in ("begin", "write", "seal", "point")}
+
+    def told(name: str) -> Callable[..., Any]:
+        def method(self: Store, *arguments: Any) -> Any:
+            print(f"in {name}", flush=True)
+            done = whole[name](self, *arguments)
+            print(f"after {name}", flush=True)
+            return done
+
+        return method
+
+    for name in whole:
+        setattr(kind, name, told(name))
+    yield
 
 
 def _params(settings: dict[str, Any]) -> Params:
@@ -52,12 +75,15 @@ def _at(params: Params, number: int) -> Params:
 
 
 @contextlib.contextmanager
-def asking(params: Params, readers: int, also: Params | None = None) -> Iterator[dict[str, Any]]:
-    """Readers that ask in a loop, each with a retriever of its own; counts answers, failures and empty answers.
+def asking(
+    params: Params, readers: int, trees_seen: list[trees.Seen], also: Params | None = None
+) -> Iterator[dict[str, Any]]:
+    """Readers that ask in a loop, each with a retriever of its own; counts answers, failures, and those that are empty
+    or mixed, that is not of any one of `trees_seen`.
 
     With `also`, a reader of one fingerprint goes over to the other when it is refused, as a restarted service would.
     """
-    told: dict[str, Any] = {"answers": 0, "failed": [], "empty": 0}
+    told: dict[str, Any] = {"answers": 0, "failed": [], "empty": 0, "mixed": 0}
     stop = threading.Event()
 
     def ask() -> None:
@@ -70,6 +96,8 @@ def asking(params: Params, readers: int, also: Params | None = None) -> Iterator
                 hits = retriever.search(QUESTION, 5)
                 told["answers"] += 1
                 told["empty"] += not hits
+                found = [(hit.chunk.document, hit.chunk.embedded_text) for hit in hits]
+                told["mixed"] += not any(all(chunk in tree for chunk in found) for tree in trees_seen)
             except FreshtuneError as error:
                 if also and "other settings" in str(error):
                     retriever, turn = None, turn + 1
@@ -96,15 +124,18 @@ def kills(history: Path, count: int, settings: dict[str, Any]) -> dict[str, Any]
     params, embedder, pick = _params(settings), trees.HashEmbedder(), random.Random(17)
     expected = [trees.wanted(trees.cut(Path(f"trees/{n}"), 200, embedder)) for n in range(commits)]
     reindex(_at(params, 0), embedder=embedder)
-    store, faults, done, at, spent = open_store(params.retrieval), trees.Faults(), 0, 0, 0.2
+    started = time.perf_counter()
+    reindex(_at(params, 1), embedder=embedder)
+    spent, at = time.perf_counter() - started, 2 % commits
+    store, faults, done, places = open_store(params.retrieval), trees.Faults(), 0, Counter[str]()
     code = "import sys; from benchmarks.kill import writer; writer(*sys.argv[1:])"
-    with asking(params, 1) as told:
+    with asking(params, 1, expected) as told:
         while done < count:
             command = [sys.executable, "-c", code, json.dumps(settings), str(at)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
                 process.stdout.readline()  # the first run begins
-                time.sleep(pick.uniform(0, 2 * spent))
+                time.sleep(pick.uniform(0, spent))
                 os.kill(process.pid, signal.SIGKILL)
                 said = process.stdout.read().split()
             ended = [int(number) for word, number in zip(said[::2], said[1::2], strict=False) if word == "end"]
@@ -112,6 +143,7 @@ def kills(history: Path, count: int, settings: dict[str, Any]) -> dict[str, Any]
             if at >= commits:
                 at = 0
             done += 1
+            places[" ".join(said[-2:]) if len(said) > 1 and said[-2] in ("in", "after") else "reading"] += 1
             visible = trees.seen(store, store.pointer())
             old, new = expected[at - 1], expected[at]
             faults.mixed += visible not in (old, new)
@@ -119,7 +151,7 @@ def kills(history: Path, count: int, settings: dict[str, Any]) -> dict[str, Any]
                 reindex(_at(params, at), embedder=embedder)
                 faults.judge(expected[at], trees.seen(store, store.pointer()))
                 print(f"{done} kills, {asdict(faults)}, {told['answers']} answers", file=sys.stderr)
-    return {"kills": done, "faults": asdict(faults), **told}
+    return {"kills": done, "killed": dict(places), "faults": asdict(faults), **told}
 
 
 def swaps(count: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +159,8 @@ def swaps(count: int, settings: dict[str, Any]) -> dict[str, Any]:
     one, other = (_at(trees.params(Path("t"), chunk_tokens=n, **settings), 0) for n in (200, 100))
     embedder = trees.HashEmbedder()
     reindex(one, embedder=embedder)
-    with asking(one, 4, other) as told:
+    ways = [trees.wanted(trees.cut(Path("trees/0"), tokens, embedder)) for tokens in (200, 100)]
+    with asking(one, 4, ways, other) as told:
         for number in range(count):
             reindex(other if number % 2 == 0 else one, embedder=embedder)
     return {"swaps": count, **told}
@@ -141,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--store", default="lancedb", help="lancedb, or a Weaviate index http://host:port/index")
     parser.add_argument("--grpc-port", type=int, default=50051)
-    parser.add_argument("--check", action="store_true", help="fail on any fault, failed or empty answer")
+    parser.add_argument("--check", action="store_true", help="fail on any fault, failed, empty or mixed answer")
     options = parser.parse_args(arguments)
     history = options.history.absolute()
     settings = {"store": options.store, "weaviate": {"grpc_port": options.grpc_port}}
@@ -151,9 +184,10 @@ def main(arguments: list[str] | None = None) -> int:
         found["swapped"] = swaps(options.swaps, settings)
     print(json.dumps(found))
     wrong = sum(found["killed"]["faults"].values())
-    wrong += sum(len(part["failed"]) + part["empty"] for part in (found["killed"], found["swapped"]))
+    parts = (found["killed"], found["swapped"])
+    wrong += sum(len(part["failed"]) + part["empty"] + part["mixed"] for part in parts)
     if options.check and wrong:
-        print(f"check failed: {wrong} faults, failed or empty answers", file=sys.stderr)
+        print(f"check failed: {wrong} faults, or failed, empty or mixed answers", file=sys.stderr)
         return 1
     return 0
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers langchain|llamaindex HISTORY COMMITS HASHED      (COMMITS 0: all of them)
 
-Both are used as their guides say, over LanceDB, with our chunks and our embedder.
+Both are used as their guides say, over LanceDB, with our chunks and our embedder. What they must remember from one run
+to the next they keep in memory, which costs them no time; neither keeps a full-text index.
 """
 
 import json
@@ -64,9 +65,10 @@ def llamaindex(history: Path, commits: int | None, embedder: trees.CountingEmbed
     from llama_index.core.storage.docstore import SimpleDocumentStore
     from llama_index.vector_stores.lancedb import LanceDBVectorStore
 
+    known: dict[str, Any] = {}
+
     class Cut(TransformComponent):
         def __call__(self, nodes: Any, **_: Any) -> Any:
-            known = {document.id: document for document in read_documents(Documents(path=str(FOLDER)))}
             return [
                 TextNode(
                     text=chunk.embedded_text,
@@ -91,7 +93,7 @@ def llamaindex(history: Path, commits: int | None, embedder: trees.CountingEmbed
 
     class Mended(LanceDBVectorStore):
         def delete(self, ref_doc_id: str, **_: Any) -> None:
-            """Its own quotes the id as LanceDB quotes a column, and fails."""
+            """Its own fails at LanceDB 0.38 and later (run-llama/llama_index, pull request 23087)."""
             self.table.delete("doc_id = '" + ref_doc_id.replace("'", "''") + "'")
 
     store = Mended(uri=URI, table_name="chunks", mode="create")
@@ -103,9 +105,15 @@ def llamaindex(history: Path, commits: int | None, embedder: trees.CountingEmbed
     )
 
     def run(peek: Callable[[], None]) -> None:
-        documents = read_documents(Documents(path=str(FOLDER)))
+        known.clear()
+        known.update((document.id, document) for document in read_documents(Documents(path=str(FOLDER))))
         followed(store, ("add", "delete"), peek)
-        pipeline.run(documents=[Document(id_=d.id, text=f"{d.title}\n{d.text}") for d in documents])
+        # Its own reader of folders gives every document the path as metadata; without, two equal files are one to it.
+        pipeline.run(
+            documents=[
+                Document(id_=d.id, text=f"{d.title}\n{d.text}", metadata={"file_path": d.id}) for d in known.values()
+            ]
+        )
 
     def look() -> trees.Seen:
         return Counter((row["doc_id"], row["text"]) for row in table("chunks", ["doc_id", "text"]))

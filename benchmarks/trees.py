@@ -1,6 +1,7 @@
 """What the benchmarks of re-indexing share: a history as trees of files, a quick embedder, and who may see what."""
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -40,18 +41,20 @@ class HashEmbedder:
 
 
 class CountingEmbedder:
-    """An embedder that counts the texts it was given."""
+    """An embedder that counts the texts it was given, and the seconds it took for them."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder, self.count = embedder, 0
+        self._embedder, self.count, self.seconds = embedder, 0, 0.0
         self.revision, self.dimensions, self.max_tokens = embedder.revision, embedder.dimensions, embedder.max_tokens
 
     def count_tokens(self, text: str) -> int:
         return self._embedder.count_tokens(text)
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        self.count += len(texts)
-        return self._embedder.encode(texts)
+        started = time.perf_counter()
+        vectors = self._embedder.encode(texts)
+        self.count, self.seconds = self.count + len(texts), self.seconds + time.perf_counter() - started
+        return vectors
 
 
 def counting(hashed: bool) -> CountingEmbedder:
@@ -60,7 +63,7 @@ def counting(hashed: bool) -> CountingEmbedder:
         return CountingEmbedder(HashEmbedder())
     embedder = CountingEmbedder(load_embedder(EMBEDDER, "auto"))
     embedder.encode(["the weights are loaded before the clock starts"])
-    embedder.count = 0
+    embedder.count, embedder.seconds = 0, 0.0
     return embedder
 
 

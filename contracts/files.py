@@ -1,5 +1,6 @@
 """Reading and writing small files so that a crash leaves the old one, and bad input says where it is bad."""
 
+import errno
 import hashlib
 import json
 import lzma
@@ -7,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,22 @@ from contracts.errors import BusyError, DataError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write atomically: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write atomically: readers see the old file or the new one.
+
+    Raises:
+        BusyError: the disk is full.
+    """
+    with disk_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -99,6 +106,26 @@ def file_hash(path: Path) -> str:
 def tree_hashes(root: Path) -> dict[str, str]:
     """SHA-256 of every file below `root`, keyed by its path with forward slashes."""
     return {p.relative_to(root).as_posix(): file_hash(p) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@contextmanager
+def disk_of(path: Path) -> Iterator[None]:
+    """Turn "no space left" while `path` is written into one message.
+
+    Raises:
+        BusyError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise full_disk(path) from None
+        raise
+
+
+def full_disk(path: Path) -> BusyError:
+    """The error of a disk on which `path` finds no room."""
+    return BusyError(f"the disk of {path} is full: make room and run the same command again")
 
 
 def require_disk(out: Path, size: int) -> None:

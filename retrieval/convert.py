@@ -1,13 +1,19 @@
 """A file's bytes to Markdown: Markdown and plain text as they are, HTML, PDF and Word through a converter each."""
 
+import hashlib
 import io
+import json
 import unicodedata
+from functools import cache
+from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from contracts.documents import Document
 from contracts.errors import DataError
 from retrieval.front_matter import first_heading, split_front_matter
+
+CONVERTER = "convert-1"  # part of Raw.hash: change it whenever the same bytes would give another document
 
 HTML = (".html", ".htm", ".xhtml")
 _UNSEEN = ("script", "style", "noscript", "template")
@@ -22,6 +28,12 @@ class Raw(NamedTuple):
     suffix: str
     content: bytes
     metadata: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """Changes when anything that the document is made of changes; costs no conversion."""
+        head = json.dumps([_converters(), self.id, self.uri, self.suffix, self.metadata], sort_keys=True)
+        return hashlib.sha256(head.encode() + b"\0" + self.content).hexdigest()
 
 
 def to_document(raw: Raw, max_bytes: int) -> Document:
@@ -52,6 +64,13 @@ def to_document(raw: Raw, max_bytes: int) -> Document:
     name = unicodedata.normalize("NFC", raw.id)
     title = metadata.pop("title", "") or title or first_heading(text) or PurePosixPath(raw.id).stem
     return Document(id=name, text=text, uri=raw.uri, title=title, metadata=raw.metadata | metadata)
+
+
+@cache
+def _converters() -> str:
+    """What turns bytes into text, by version."""
+    packages = ("beautifulsoup4", "mammoth", "markdownify", "pypdf", "PyYAML")
+    return " ".join([CONVERTER, *(f"{name}={version(name)}" for name in packages)])
 
 
 def too_large(place: str, size: int, max_bytes: int) -> DataError:

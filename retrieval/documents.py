@@ -1,5 +1,6 @@
 """Every document of a project: the folder `documents.path`, and what `sources` adds."""
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -18,18 +19,28 @@ def all_documents(params: Params, only: Collection[str] = ()) -> Iterator[Docume
     Raises:
         DataError: a source is missing, broken or yields nothing, a document cannot be read, or two have one id.
     """
+    most = max_bytes(params)
+    return (to_document(raw, most) for raw in all_raw(params, only))
+
+
+def all_raw(params: Params, only: Collection[str] = ()) -> Iterator[Raw]:
+    """`all_documents` before they are converted, so that what is known already need not be.
+
+    Raises:
+        DataError: a source is missing, broken or yields nothing, or two documents have one id.
+    """
     known: set[str] = set()
     most = max_bytes(params)
     if not only or FOLDER in only:
-        for document in _of_folder(params.documents, most):
-            yield _new(document, known)
+        for raw in _of_folder(params.documents, most):
+            yield _new(raw, known)
     for source in params.sources:
         if only and source.name not in only:
             continue
         empty = True
         for raw in raw_documents(source, most):
             empty = False
-            yield _new(to_document(_ruled(raw, source), most), known)
+            yield _new(_ruled(raw, source), known)
         if empty:
             raise DataError(f"the source {source.name} ({source.kind}) yields no document: correct it in params.yaml")
 
@@ -79,17 +90,18 @@ def read_documents(settings: Documents, max_megabytes: float = 20) -> list[Docum
             files have one id (names that differ in Unicode form only).
     """
     known: set[str] = set()
-    found = [_new(document, known) for document in _of_folder(settings, int(max_megabytes * 1e6))]
+    most = int(max_megabytes * 1e6)
+    found = [to_document(_new(raw, known), most) for raw in _of_folder(settings, most)]
     return sorted(found, key=lambda document: document.id)
 
 
-def _of_folder(settings: Documents, most: int) -> Iterator[Document]:
+def _of_folder(settings: Documents, max_bytes: int) -> Iterator[Raw]:
     root = Path(settings.path)
     if not root.is_dir():
         raise DataError(f"documents.path names {root}, which is no folder: correct it in params.yaml")
     raw = None
-    for raw in files_below(root, [settings.glob], "", {}, most):
-        yield to_document(raw, most)
+    for raw in files_below(root, [settings.glob], "", {}, max_bytes):
+        yield raw
     if raw is None:
         raise DataError(
             f"documents.path {root} holds no file that matches {settings.glob}:"
@@ -97,10 +109,10 @@ def _of_folder(settings: Documents, most: int) -> Iterator[Document]:
         )
 
 
-def _new(document: Document, known: set[str]) -> Document:
-    if document.id in known:
-        raise DataError(
-            f"two documents have the id {document.id} (the other is not {document.uri}): rename one of them"
-        )
-    known.add(document.id)
-    return document
+def _new(raw: Raw, known: set[str]) -> Raw:
+    """`raw` under its document's id, which is in NFC: file systems spell one name in several ways."""
+    name = unicodedata.normalize("NFC", raw.id)
+    if name in known:
+        raise DataError(f"two documents have the id {name} (the other is not {raw.uri}): rename one of them")
+    known.add(name)
+    return raw._replace(id=name)

@@ -8,20 +8,21 @@ chunks and one batch of documents, however large the corpus.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import nullcontext
-from itertools import islice
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from contracts import paths
-from contracts.documents import Document, Fingerprint
+from contracts.documents import Fingerprint
 from contracts.errors import DataError, ParamsError, StoreError
 from contracts.params import Params, Retrieval
 from contracts.verdicts import IndexRecord
 from retrieval.cache import EmbeddingCache, Outline, cache_of, embed_texts
 from retrieval.chunk import CHUNKER, chunk_document
-from retrieval.documents import all_documents, source_of
+from retrieval.convert import to_document
+from retrieval.documents import all_raw, max_bytes, source_of
 from retrieval.embed import Embedder, load_embedder
 from retrieval.plan import Plan, Progress, ReindexReport, body_hash, plan, refuse_mass_delete, report_of, with_renames
 from retrieval.prove import content_of, live_records, prove, remember, require_recall
@@ -29,10 +30,12 @@ from retrieval.store import Pointer, Publication, Store, lock_of, open_store, wr
 
 __all__ = ["ReindexReport", "fingerprint_of", "published_record", "reindex", "rollback"]
 
-_READ = 256  # documents read, hashed and cut at once
+_READ = 2**25  # bytes of documents read, hashed and cut at once; a small one counts as
+_SMALL = 2**17
 _WRITE = 2048  # chunks embedded and written at once; more only when one document has more
 
 Tell = Callable[[Progress], None]
+_Item = TypeVar("_Item")
 
 
 def fingerprint_of(settings: Retrieval, embedder: Embedder) -> Fingerprint:
@@ -82,36 +85,40 @@ def reindex(
     started = time.perf_counter()
     embedder = embedder or load_embedder(params.retrieval.embedder, params.dtype)
     fingerprint = fingerprint_of(params.retrieval, embedder)
-    cache = cache_of(fingerprint)
-    with nullcontext() if dry_run else writer_lock(lock_of(params.retrieval, store)):
+    lock = nullcontext() if dry_run else writer_lock(lock_of(params.retrieval, store))
+    with lock, closing(cache_of(fingerprint)) as cache:
         opened = open_store(params.retrieval, store)
         pointer = opened.pointer()
         published = pointer.current if pointer else None
         rebuild = published is not None and published.fingerprint != fingerprint
-        live = live_records(opened, published, proved=repair) if published else {}
-        if not published or rebuild or (only and content_of(fingerprint, live) != published.content):
+        live = live_records(opened, published, proved=repair) if only and published and not rebuild else {}
+        if not (live and published and content_of(fingerprint, live) == published.content):
             only = ()
         outlines = _outlines(params, embedder, cache, keep=not dry_run, only=only)
-        wanted = {name: outline.records for name, outline in outlines.items()}
         source = source_of(params)
         left = {name: records for name, records in live.items() if only and source(name) not in only}
-        todo = plan({name: records for name, records in live.items() if name not in left}, wanted, rebuild)
+        read = {name: outline.records for name, outline in outlines.items()}
+        wanted = read | left
+        content = content_of(fingerprint, wanted)
+        if not only:
+            known = wanted if published and published.content == content else None
+            live = live_records(opened, published, known, proved=repair) if published else {}
+        todo = plan({name: records for name, records in live.items() if name not in left}, read, rebuild)
         if published:
             todo = with_renames(todo, outlines, lambda names: _bodies(opened, published, names))
 
-        wanted |= left
         report = report_of(todo, live, wanted, rebuild)
         report.left = sorted(left)
-        report.fingerprint, report.content = fingerprint.id, content_of(fingerprint, wanted)
+        report.fingerprint, report.content = fingerprint.id, content
         report.rebuilt, report.dry_run = rebuild, dry_run
         report.generation = published.generation if published else 0
         if dry_run:
             report.embedded = len(cache.missing([text for name in todo.writes for text in outlines[name].texts]))
-        elif published is None or published.content != report.content or todo.writes or todo.drops:
+        elif published is None or published.content != content or todo.writes or todo.drops:
             if not allow_mass_delete:
                 refuse_mass_delete(todo, params.retrieval.max_delete_share)
             last = pointer.last if pointer else 0
-            target = Publication(generation=last + 1, fingerprint=fingerprint, content=report.content)
+            target = Publication(generation=last + 1, fingerprint=fingerprint, content=content)
             anew = published is None or rebuild
             report.embedded = _write(opened, target, todo, outlines, cache, embedder, anew, tell)
             prove(opened, target, wanted, todo.writes, todo.drops)
@@ -121,7 +128,7 @@ def reindex(
             opened.point(Pointer(current=target, previous=published, last=target.generation))
             remember(target, wanted, published)
             if not left:
-                cache.forget_documents(outline.document_hash for outline in outlines.values())
+                cache.forget_documents(outline.source for outline in outlines.values())
             report.generation = target.generation
     report.seconds = round(time.perf_counter() - started, 3)
     return report
@@ -179,23 +186,26 @@ def _outlines(
     """The outline of every document that has text, by id. What had to be cut is kept in the cache when `keep` is true."""
     outlines: dict[str, Outline] = {}
     read = 0
-    for documents in _groups(all_documents(params, only), _READ):
-        read += len(documents)
-        known = cache.outlines([document.hash for document in documents])
-        fresh = {}
-        for document in documents:
-            outline = known.get(document.hash)
+    most = max_bytes(params)
+    for group in _grouped(all_raw(params, only), lambda raw: max(len(raw.content), _SMALL), _READ):
+        read += len(group)
+        sources = [raw.hash for raw in group]
+        known = cache.outlines(sources)
+        fresh = []
+        for raw, source in zip(group, sources, strict=True):
+            outline = known.get(source)
             if outline is None:
+                document = to_document(raw, most)
                 chunks = chunk_document(document, params.retrieval.chunk_tokens, embedder.count_tokens)
                 outline = Outline(
-                    document.hash,
+                    source,
                     [chunk.record_hash for chunk in chunks],
                     [chunk.text_hash for chunk in chunks],
                     body_hash([chunk.text for chunk in chunks]),
                 )
-                fresh[document.hash] = outline, chunks
+                fresh.append((outline, chunks))
             if outline.records:
-                outlines[document.id] = outline
+                outlines[raw.id] = outline
         if keep and fresh:
             cache.put_documents(fresh)
     if not outlines:
@@ -221,9 +231,9 @@ def _write(
     replaced = set() if anew else set(todo.changed)
     embedded = written = documents = 0
     total = sum(len(outlines[name].records) for name in todo.writes)
-    for names in _by_chunks(todo.writes, outlines):
-        cut = cache.chunks([outlines[name].document_hash for name in names])
-        chunks = [chunk for name in names for chunk in cut[outlines[name].document_hash]]
+    for names in _grouped(todo.writes, lambda name: len(outlines[name].records), _WRITE):
+        cut = cache.chunks([outlines[name].source for name in names])
+        chunks = [chunk for name in names for chunk in cut[outlines[name].source]]
         vectors, computed = embed_texts({chunk.text_hash: chunk.embedded_text for chunk in chunks}, embedder, cache)
         matrix = np.array([vectors[chunk.text_hash] for chunk in chunks], dtype=np.float32)
         store.write(target, replaced.intersection(names), chunks, matrix)
@@ -233,23 +243,17 @@ def _write(
     return embedded
 
 
-def _by_chunks(names: list[str], outlines: dict[str, Outline]) -> Iterator[list[str]]:
-    """`names` in groups of about as many chunks as are written at once."""
-    group: list[str] = []
-    size = 0
-    for name in names:
-        if group and size + len(outlines[name].records) > _WRITE:
+def _grouped(items: Iterable[_Item], weight: Callable[[_Item], int], most: int) -> Iterator[list[_Item]]:
+    """`items` in groups that weigh `most` together; one that weighs more stands alone."""
+    group: list[_Item] = []
+    total = 0
+    for item in items:
+        if group and total + weight(item) > most:
             yield group
-            group, size = [], 0
-        group.append(name)
-        size += len(outlines[name].records)
+            group, total = [], 0
+        group.append(item)
+        total += weight(item)
     if group:
-        yield group
-
-
-def _groups(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    rest = iter(documents)
-    while group := list(islice(rest, size)):
         yield group
 
 

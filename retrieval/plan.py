@@ -113,18 +113,22 @@ def body_hash(texts: list[str]) -> str:
 
 def report_of(todo: Plan, live: Records, wanted: Records, rebuild: bool) -> ReindexReport:
     """The plan by document and by chunk."""
-    before, after = (Counter(digest for parts in records.values() for digest in parts) for records in (live, wanted))
+    moved = {*todo.writes, *todo.drops}
+    before, after = (
+        Counter(digest for name in moved for digest in records.get(name, [])) for records in (live, wanted)
+    )
     kept = 0 if rebuild else (before & after).total()
+    still = sum(len(wanted[name]) for name in todo.unchanged)
     return ReindexReport(
         added=todo.added,
         changed=todo.changed,
         renamed=todo.renamed,
         removed=todo.removed,
         unchanged=todo.unchanged,
-        chunks=after.total(),
+        chunks=still + after.total(),
         chunks_added=after.total() - kept,
         chunks_removed=before.total() - kept,
-        chunks_unchanged=kept,
+        chunks_unchanged=still + kept,
     )
 
 

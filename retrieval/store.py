@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from contracts import paths
 from contracts.documents import Chunk, Fingerprint
 from contracts.errors import BusyError
+from contracts.files import disk_of
 from contracts.params import Retrieval
 
 Records = dict[str, list[str]]  # document id → record hashes of its chunks, in order
@@ -125,22 +126,24 @@ def writer_lock(root: Path) -> Iterator[None]:
     """Hold the right to write to the store at `root`. The operating system gives it back, even after a kill.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it, or the disk is full.
     """
     from filelock import FileLock, Timeout
 
     path = root.parent / f"{root.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
+    with disk_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = path.read_text(encoding="utf-8").strip() or "unknown"
+            raise BusyError(
+                f"another run is writing to the index {root} (process {holder}): wait for it to end, or stop it"
+            ) from None
     try:
-        lock.acquire()
-    except Timeout:
-        holder = path.read_text(encoding="utf-8").strip() or "unknown"
-        raise BusyError(
-            f"another run is writing to the index {root} (process {holder}): wait for it to end, or stop it"
-        ) from None
-    try:
-        path.write_text(str(os.getpid()), encoding="utf-8")
+        with disk_of(path):
+            path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         lock.release()

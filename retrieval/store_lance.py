@@ -5,6 +5,9 @@ the writer does. Two fingerprints never share a table. What others do to the tab
 next run, which first puts the table back to the published version.
 """
 
+import errno
+import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +19,7 @@ from pydantic import ValidationError
 
 from contracts.documents import Chunk
 from contracts.errors import DataError, StoreError
-from contracts.files import read_json, write_json
+from contracts.files import full_disk, read_json, write_json
 from retrieval.store import Hit, Pointer, Publication, Records
 
 if TYPE_CHECKING:
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published.json"
 _PREFIX = "chunks_"
-_KEEP_VERSIONS = timedelta(minutes=1)  # how long a superseded version stays for a query that is still on it
+_INDEX = "text_idx"  # LanceDB's name for the full-text index of the column text
 _KEEP_ALL = timedelta(days=36500)
+_KEEP = timedelta(minutes=10)  # beyond the age of the published version: compaction comes before the clean-up
+_EVERY = 16  # generations between two compactions, and
+_UNINDEXED = 1000  # rows that full-text search reads one by one: up to these a query hardly slows
 _RRF_K = 60  # Cormack, Clarke, Büttcher: Reciprocal Rank Fusion, SIGIR 2009
 _NAMES = 500  # documents named in one SQL condition
 
@@ -60,11 +66,7 @@ class LanceStore:
                 table = database.open_table(_table(current))
                 for tag in set(table.tags.list()) - {_tag(current)}:
                     table.tags.delete(tag)
-                if table.version == table.tags.get_version(_tag(current)):
-                    table.optimize(
-                        cleanup_older_than=_KEEP_VERSIONS
-                    )  # the newest, here the published one, always stays
-                else:
+                if table.version != table.tags.get_version(_tag(current)):
                     table.checkout(_tag(current))
                     table.restore()
             if current is None or _table(current) != _table(publication):
@@ -81,13 +83,9 @@ class LanceStore:
                 table.add(_to_arrow(chunks, vectors, publication.fingerprint.dimensions))
 
     def seal(self, publication: Publication) -> None:
-        from lancedb.index import FTS
-
         with self._telling("write"):
             table = self._connect().open_table(_table(publication))
-            if not table.list_indices():
-                table.create_index("text", config=FTS())
-            table.optimize(cleanup_older_than=_KEEP_ALL)  # compacts, and takes the new rows into the full-text index
+            _put_in_order(table, publication.generation)
             table.tags.create(_tag(publication), table.version)
 
     def point(self, pointer: Pointer) -> None:
@@ -148,10 +146,32 @@ class LanceStore:
         try:
             yield
         except (ValueError, RuntimeError, OSError) as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise full_disk(self.root) from None
             raise StoreError(
                 f"the index {self.root} failed to {action} ({error}): run `freshtune reindex` again;"
                 f" if that fails, delete {self.root} first (embeddings are kept elsewhere)"
             ) from error
+
+
+def _put_in_order(table: "lancedb.Table", generation: int) -> None:
+    """Have a full-text index and few files. What that costs depends on the whole table, so it waits until it pays."""
+    from lancedb.index import FTS
+
+    if not table.list_indices():
+        table.optimize(cleanup_older_than=_KEEP_ALL)  # first: an index would have to follow the rows that this moves
+        table.create_index("text", config=FTS())
+        return
+    index = table.index_stats(_INDEX)
+    if generation % _EVERY == 0 or index is None or index.num_unindexed_rows > _UNINDEXED:
+        table.optimize(cleanup_older_than=_age(table) + _KEEP)
+
+
+def _age(table: "lancedb.Table") -> timedelta:
+    """How long ago the published version was made. Lance cleans up nothing at all if a tagged version would have to go."""
+    tagged = {tag["version"] for tag in table.tags.list().values()}
+    made = [version["timestamp"].timestamp() for version in table.list_versions() if version["version"] in tagged]
+    return timedelta(seconds=max(0, time.time() - min(made)))
 
 
 def _table(publication: Publication) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from contracts.errors import DataError
 from contracts.params import Documents
+from retrieval.convert import Raw
 from retrieval.documents import read_documents
 from retrieval.front_matter import split_front_matter
 
@@ -24,6 +25,16 @@ def test_id_is_the_path_and_front_matter_is_string_metadata(tmp_path):
 def test_title_falls_back_to_the_first_heading_then_to_the_name(tmp_path, text, title):
     (tmp_path / "page.md").write_text(text)
     assert read_documents(Documents(path=str(tmp_path)))[0].title == title
+
+
+@pytest.mark.parametrize("changed", ["id", "uri", "suffix", "content", "metadata"])
+def test_the_hash_of_raw_bytes_moves_with_all_that_a_document_is_made_of_and_with_nothing_else(changed):
+    raw = Raw("a.md", "docs/a.md", "docs/a.md at 1234", ".md", b"text", {"team": "x"})
+    assert raw._replace(place="docs/a.md at 5678").hash == raw.hash
+    assert (
+        raw._replace(**{changed: {"team": "y"} if changed == "metadata" else getattr(raw, changed)[:1]}).hash
+        != raw.hash
+    )
 
 
 def test_rules_at_the_top_are_text_not_front_matter():

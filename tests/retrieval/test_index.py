@@ -1,5 +1,7 @@
 """The index equals the documents, at the cost of what changed, whatever happens on the way."""
 
+import time
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from contracts import paths
 from contracts.errors import BusyError, DataError, ParamsError, StoreError
 from contracts.files import read_json
 from contracts.verdicts import IndexRecord
+from retrieval.convert import to_document
 from retrieval.history import replay
 from retrieval.index import plan, published_record, reindex
 from retrieval.search import Retriever
@@ -58,6 +61,15 @@ def test_a_second_run_embeds_and_writes_nothing(params, embedder):
     assert (second.embedded, embedder.embedded, len(second.unchanged)) == (0, [], 4)
     assert second.content == first.content
     assert LanceStore(paths.STORE).pointer() == before
+
+
+def test_a_known_document_is_neither_converted_nor_cut_again(params, embedder, pages, write_pages, monkeypatch):
+    reindex(params, embedder=embedder)
+    converted, whole = [], to_document
+    monkeypatch.setattr("retrieval.index.to_document", lambda raw, most: converted.append(raw.id) or whole(raw, most))
+    write_pages(pages | {"plans.md": "# Plans\n\nAll plans are gone.\n"})
+    reindex(params, embedder=embedder)
+    assert converted == ["plans.md"]
 
 
 def test_an_edit_embeds_only_the_chunk_that_changed(params, embedder, pages, write_pages):
@@ -198,6 +210,36 @@ def test_what_others_did_to_the_table_is_never_seen_and_mended_by_the_next_write
     write_pages(pages | {"cover.md": "# Cover\n\nNothing is covered.\n"})
     reindex(params, embedder=embedder)
     assert set(published_record(params.retrieval).records) == set(pages)
+
+
+def test_however_many_runs_the_table_stays_in_order(params, embedder, pages, write_pages, monkeypatch):
+    monkeypatch.setattr("retrieval.store_lance._EVERY", 3)
+
+    def run(page: int):
+        write_pages(pages | {f"page{n}.md": f"# Page {n}\n\nIt costs €{n} a month.\n" for n in range(page + 1)})
+        reindex(params, embedder=embedder)
+        assert f"Page {page}\nIt costs €{page} a month." in texts(params)
+        return table().stats()["fragment_stats"]["num_fragments"], table().index_stats("text_idx").num_unindexed_rows
+
+    files, unindexed = zip(*(run(page) for page in range(9)), strict=True)
+    assert unindexed == (0, 1, 0, 1, 2, 0, 1, 2, 0)
+    assert max(files) <= 4
+    monkeypatch.setattr("retrieval.store_lance._UNINDEXED", 0)
+    assert run(9)[1] == 0
+
+
+@pytest.mark.slow
+def test_versions_older_than_the_published_one_go(params, embedder, pages, write_pages, monkeypatch):
+    monkeypatch.setattr("retrieval.store_lance._EVERY", 2)
+    monkeypatch.setattr("retrieval.store_lance._KEEP", timedelta(seconds=5))
+    for price in range(4):
+        write_pages(pages | {"plans.md": f"# Plans\n\nWren costs €{price} a month.\n"})
+        reindex(params, embedder=embedder)
+        if price == 1:
+            time.sleep(5)
+            old = max(version["version"] for version in table().list_versions())
+    assert min(version["version"] for version in table().list_versions()) >= old
+    assert "Plans\nWren costs €3 a month." in texts(params)
 
 
 def test_other_settings_build_a_new_table_and_the_old_one_goes_later(make_params, params, embedder, pages, write_pages):

@@ -1,5 +1,6 @@
 """What only a server can do wrong: drift, keys, versions, ports, nodes that go away."""
 
+import threading
 import uuid
 
 import pytest
@@ -137,6 +138,46 @@ def test_a_server_that_stops_and_comes_back_costs_a_run_not_the_index(
         assert retriever.search("Wren month", 1)[0].chunk.heading == "Wren"
         reindex(params, embedder=embedder)
         assert retriever.search("plans gone", 1)[0].chunk.text == "All plans are gone."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("away", [1, 20], ids=["back at once", "away for long"])
+def test_a_server_killed_in_mid_run_is_waited_for_or_told_and_the_next_run_converges(
+    make_params, embedder, pages, write_pages, tmp_path, away
+):
+    with server.nodes(tmp_path / "weaviate") as (node,):
+        params = make_params({"store": f"{node.url}/docs", "weaviate": {"grpc_port": node.grpc}})
+        reindex(params, embedder=embedder)
+        long = {
+            f"long{n}.md": "".join(f"## Rule {m}\n\nOf {n} and {m} days.\n\n" for m in range(1000)) for n in range(3)
+        }
+        write_pages(pages | long)
+        back, batches, refused = threading.Timer(away, node.start), [], ""
+
+        def kill_once(batch: str) -> None:
+            batches.append(batch)
+            if len(batches) == 1:
+                node.process.kill()
+                node.process.wait()
+                back.start()
+
+        try:
+            reindex(params, embedder=embedder, tell=kill_once)
+        except StoreError as error:
+            refused = str(error)
+        back.join()
+        current = open_store(params.retrieval).pointer().current
+        if refused:
+            assert "readers keep what is published" in refused
+            assert (current.generation, len(batches)) == (1, 1)
+            assert (
+                Retriever.open(params.retrieval, embedder=embedder).search("Wren month", 1)[0].chunk.heading == "Wren"
+            )
+        else:
+            assert (current.generation, len(batches)) == (2, 2)
+        assert refused or away == 1
+        assert reindex(params, embedder=embedder).chunks == 3006
+        assert verify(open_store(params.retrieval)).holds
 
 
 @pytest.mark.slow
