@@ -1,17 +1,16 @@
 """params.yaml, typed. Checked whole before any work starts; unknown keys are refused with the nearest name."""
 
-import difflib
 import os
 import re
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from contracts import paths
 from contracts.errors import ParamsError
+from contracts.problems import credentials, explain
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -409,80 +408,15 @@ def check_params(raw: dict[str, Any], path: Path = paths.PARAMS) -> Params:
     Raises:
         ParamsError: it has problems; all of them are told at once.
     """
-    problems = _secrets(raw, "")
+    problems = credentials(raw)
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        problems += [_explain(dict(detail), path) for detail in error.errors()]
+        problems += [explain(dict(detail), Params, path) for detail in error.errors()]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ParamsError(f"{path} has {count}:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return params
-
-
-def _explain(detail: dict[str, Any], path: Path) -> str:
-    """One pydantic error as key, value, place and way out."""
-    parts = [str(part) for part in detail["loc"] if not re.match(r"^(literal|constrained|list\[|function-)", str(part))]
-    key = ".".join(parts) or "the file as a whole"
-    if detail["type"] == "extra_forbidden":
-        known = _keys_at(parts[:-1])
-        nearest = difflib.get_close_matches(parts[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(known)}"
-        return f"`{key}` is not a key of {path}: {hint}"
-    if detail["type"] == "missing":
-        return f"`{key}` is missing from {path}: add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if not parts:
-        return message
-    if isinstance(detail["input"], dict):  # a check of a whole section
-        return f"`{key}` in {path}: {message}"
-    hint = _hint_at(parts)
-    return f"`{key}` is {detail['input']!r} in {path}: {message}{'; ' + hint if hint else ''}"
-
-
-def _model_at(parts: list[str]) -> type[BaseModel] | None:
-    """The section that the dotted key leads to, or None where the path leaves the sections."""
-    model: type[BaseModel] | None = Params
-    for part in parts:
-        if model is None:
-            model = PairFiles  # below `pairs`, any name is a section of this kind
-            continue
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        kinds = (
-            get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        )  # `section | None`, or a section
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    return model
-
-
-def _keys_at(parts: list[str]) -> list[str]:
-    model = _model_at(parts)
-    return list(model.model_fields) if model else []
-
-
-def _hint_at(parts: list[str]) -> str:
-    model = _model_at(parts[:-1])
-    field = model.model_fields.get(parts[-1]) if model else None
-    extra = field.json_schema_extra if field else None
-    return str(extra["hint"]) if isinstance(extra, dict) and "hint" in extra else ""
-
-
-_CREDENTIAL = re.compile(
-    r"^(sk-|hf_|ghp_|github_pat_|xox[abp]-|AKIA|eyJ)[A-Za-z0-9_\-.]{12,}$|://[^/\s:@]+:[^/\s@]+@|-----BEGIN"
-)
-
-
-def _secrets(value: Any, key: str) -> list[str]:
-    """Keys whose value looks like a credential: those belong into the environment."""
-    if isinstance(value, dict):
-        return [problem for k, v in value.items() for problem in _secrets(v, f"{key}.{k}".lstrip("."))]
-    if isinstance(value, list):
-        return [problem for i, v in enumerate(value) for problem in _secrets(v, f"{key}.{i}")]
-    if isinstance(value, str) and _CREDENTIAL.search(value):
-        return [f"`{key}` looks like a credential: put it into an environment variable and name that in a `*_env` key"]
-    return []
 
 
 def secret(variable: str | None) -> str | None:
