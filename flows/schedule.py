@@ -81,7 +81,7 @@ def deployments(params: Params) -> list[RunnerDeployment]:
 
 
 def _trigger(name: str, parameters: dict[str, Any] | None = None) -> DeploymentEventTrigger:
-    match = {"prefect.resource.id": f"freshtune.{name}"}
+    match: dict[str, str | list[str]] = {"prefect.resource.id": f"freshtune.{name}"}
     return DeploymentEventTrigger(name=f"{EVENT} {name}", expect={EVENT}, match=match, parameters=parameters)
 
 
