@@ -26,6 +26,11 @@ _own = threading.local()
 @task(name="embed", task_run_name="embed", cache_policy=NO_CACHE, persist_result=False)
 def embed(reference: str, dtype: str, threads: int | None, texts: list[str]) -> np.ndarray:
     """One batch of texts to unit vectors (texts, dimensions), by the model that this worker keeps."""
+    return _model(reference, dtype, threads).encode(texts)
+
+
+def _model(reference: str, dtype: str, threads: int | None) -> SentenceEmbedder:
+    """The model of this thread. Apart from the task, which travels to a cluster by value, with what it names."""
     known: dict[tuple[str, str], SentenceEmbedder] = _own.__dict__.setdefault("known", {})
     if (reference, dtype) not in known:
         if threads:
@@ -33,7 +38,7 @@ def embed(reference: str, dtype: str, threads: int | None, texts: list[str]) -> 
 
             torch.set_num_threads(threads)
         known[reference, dtype] = load_embedder(reference, dtype)
-    return known[reference, dtype].encode(texts)
+    return known[reference, dtype]
 
 
 class Spread:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.states import Cancelled
+from prefect.states import Completed
 
 from contracts.errors import BusyError
 from flows import graph
@@ -15,7 +15,7 @@ Overlap = Literal["refuse", "wait", "skip"]
 def alone(what: str, overlap: Overlap, tell: Callable[[str], None], work: Callable[[], Any]) -> Any:
     """Do `work` as the only run that writes in this project; returns what it returns.
 
-    While another one writes, `wait` waits, `skip` returns a cancelled state that says for whom, `refuse` raises.
+    While another one writes, `wait` waits, `skip` returns a state `Skipped` that says for whom, `refuse` raises.
 
     Raises:
         BusyError: another run writes, and this one was started by hand.
@@ -26,7 +26,7 @@ def alone(what: str, overlap: Overlap, tell: Callable[[str], None], work: Callab
     except BusyError as busy:
         if overlap != "skip":
             raise
-        return Cancelled(name="Skipped", message=str(busy))
+        return Completed(name="Skipped", message=str(busy))
 
 
 def limit_of(overlap: Literal["wait", "skip"]) -> ConcurrencyLimitConfig:

@@ -94,7 +94,7 @@ def stage(name: str, reason: str, inputs: str) -> State[float]:
 def retrain(overlap: Overlap = "refuse") -> Any:
     """Snapshot the inputs, run what is stale, write the report card; returns the report's data.
 
-    `overlap` says what to do while another run writes here: `wait`, `skip` (this run ends as cancelled), or `refuse`.
+    `overlap` says what to do while another run writes here: `wait`, `skip` (this run ends as `Skipped`), or `refuse`.
 
     Raises:
         ParamsError, BusyError, StageError: as `run`.

@@ -17,7 +17,7 @@ def test_a_run_that_meets_another_waits_is_skipped_or_is_refused(mini: Path) -> 
         skipped = alone("reindex", "skip", said.append, lambda: "done")
         with pytest.raises(BusyError, match="in use by `freshtune retrain`"):
             alone("reindex", "refuse", said.append, lambda: "done")
-    assert (skipped.type.value, skipped.name) == ("CANCELLED", "Skipped")
+    assert (skipped.type.value, skipped.name) == ("COMPLETED", "Skipped")
     assert "in use by `freshtune retrain`" in skipped.message
     assert said == []
     assert alone("reindex", "skip", said.append, lambda: "done") == "done"
