@@ -33,7 +33,9 @@ class Raw(NamedTuple):
     def hash(self) -> str:
         """Changes when anything that the document is made of changes; costs no conversion."""
         head = json.dumps([_converters(), self.id, self.uri, self.suffix, self.metadata], sort_keys=True)
-        return hashlib.sha256(head.encode() + b"\0" + self.content).hexdigest()
+        digest = hashlib.sha256(head.encode() + b"\0")
+        digest.update(self.content)
+        return digest.hexdigest()
 
 
 def to_document(raw: Raw, max_bytes: int) -> Document:

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from benchmarks import scale
 from contracts.errors import FreshtuneError, ParamsError, StoreError
 from flows import weaviate as server
 from retrieval.index import reindex
@@ -148,9 +149,7 @@ def test_a_server_killed_in_mid_run_is_waited_for_or_told_and_the_next_run_conve
     with server.nodes(tmp_path / "weaviate") as (node,):
         params = make_params({"store": f"{node.url}/docs", "weaviate": {"grpc_port": node.grpc}})
         reindex(params, embedder=embedder)
-        long = {
-            f"long{n}.md": "".join(f"## Rule {m}\n\nOf {n} and {m} days.\n\n" for m in range(1000)) for n in range(3)
-        }
+        long = {f"long{number}.md": scale.document(number, 0) for number in range(150)}
         write_pages(pages | long)
         back, batches, refused = threading.Timer(away, node.start), [], ""
 
