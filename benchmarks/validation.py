@@ -96,7 +96,6 @@ def main(arguments: list[str] | None = None) -> int:
 class Slice:
     """What the first rows cost and gave. `parts` and `rowwise` are microseconds of the processor for each row."""
 
-    rows: int
     parts: dict[str, float]
     rowwise: float
     wall_seconds: float
@@ -129,7 +128,6 @@ def measure(path: Path, size: int, tokenizer: Any, planted: Mapping[str, str], r
     # Of a contradiction the sound row goes, too: no rule can tell which of the two is right.
     wrongly = read - taught - here.keys() - set(frame["id"][~findings.ok["contradiction"]])
     return Slice(
-        rows=size,
         parts={name: round(each / size * 1e6, 2) for name, each in spent.items()},
         rowwise=round(seconds() / size * 1e6, 1) if row_by_row else 0.0,
         wall_seconds=wall,
