@@ -223,6 +223,7 @@ class Exports(Section):
 
 class Merge(Section):
     dtype: Dtype = "float32"
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_logit_difference: Annotated[float, Field(gt=0)] = 0.01
     min_argmax_agreement: Share = 0.99
     exports: Exports = Exports()

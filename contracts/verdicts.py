@@ -215,6 +215,7 @@ class MergeRecord(_File):
     behaviour: str
     skipped: str = ""
     dtype: str = ""
+    share: float = 1.0
     rows: int = 0
     logit_difference: float = 0.0
     argmax_agreement: float = 0.0

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,7 +24,8 @@ from training.base import base_revision
 def merge_adapter(
     params: Params, trained: TrainingRecord, base: Path, adapter: Path, proof_pairs: list[Pair], out: Path
 ) -> MergeRecord:
-    """Merge at full precision, cast last, compare with base + adapter on held-out chats, and write only what passed.
+    """Merge `merge.share` of the adapter at full precision, cast last, compare with base + adapter on held-out chats, and
+    write only what passed.
 
     The comparison is with the *full-precision* base + adapter: the four-bit one that was trained differs from both by
     its own rounding. `trained` is the record beside the adapter.
@@ -42,6 +44,7 @@ def merge_adapter(
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
     plain = proof.supervised_logits(model, rows)
     peft_model = _with_adapter(model, adapter)
+    _scale(peft_model, params.merge.share)
     adapted = proof.supervised_logits(peft_model, rows)
     merged = peft_model.merge_and_unload(safe_merge=True).to(getattr(torch, params.merge.dtype))
     written = proof.supervised_logits(merged, rows)
@@ -49,6 +52,7 @@ def merge_adapter(
     record = MergeRecord(
         behaviour=trained.behaviour,
         dtype=params.merge.dtype,
+        share=params.merge.share,
         rows=len(rows),
         logit_difference=same.logit_difference,
         argmax_agreement=same.argmax_agreement,
@@ -78,6 +82,13 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
             f"the adapter in {adapter} cannot be put on this base ({reason}): it is damaged, or its rank is not that of"
             " its adapter_config.json; train again (`dvc repro train`)"
         ) from error
+
+
+def _scale(model: Any, share: float) -> None:
+    """Keep `share` of what was learnt: a point on the line from the base to the tuned weights (arXiv 2109.01903)."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.scale_layer(share)
 
 
 def prove(record: MergeRecord, params: Params) -> None:
