@@ -72,6 +72,8 @@ def llamaindex(history: Path, commits: int | None, embedder: trees.CountingEmbed
             return [
                 TextNode(
                     text=chunk.embedded_text,
+                    metadata=node.metadata,
+                    excluded_embed_metadata_keys=list(node.metadata),
                     relationships={NodeRelationship.SOURCE: node.as_related_node_info()},
                 )
                 for node in nodes
@@ -108,7 +110,8 @@ def llamaindex(history: Path, commits: int | None, embedder: trees.CountingEmbed
         known.clear()
         known.update((document.id, document) for document in read_documents(Documents(path=str(FOLDER))))
         followed(store, ("add", "delete"), peek)
-        # Its own reader of folders gives every document the path as metadata; without, two equal files are one to it.
+        # Its own reader gives every document the path as metadata, and its own splitters hand that to the chunks. Without
+        # it two equal texts are one to its hashes and its cache (run-llama/llama_index, issue 23002).
         pipeline.run(
             documents=[
                 Document(id_=d.id, text=f"{d.title}\n{d.text}", metadata={"file_path": d.id}) for d in known.values()
