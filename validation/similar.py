@@ -17,7 +17,7 @@ import pandas as pd
 GRAM = 4
 _BANDS, _ROWS = 21, 6  # finds a pair of similarity 0.8 with probability 0.998, one of 0.9 always
 _HASHES = _BANDS * _ROWS
-_NEIGHBOURS = 3  # with how many texts before it in its bucket a text is compared
+_NEIGHBOURS = 6  # with how many texts before it in its bucket a text is compared
 _CHUNK = 10_000
 
 

@@ -16,7 +16,7 @@ from validation.read import Row
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_CHUNK = 20_000
+_CHUNK = 5_000
 
 
 @dataclass(frozen=True)
