@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.compare import break_even, options
@@ -26,21 +26,18 @@ def test_two_years_at_a_million_queries_are_what_the_published_figures_add_up_to
     assert HYBRID.spent(24, 10**6) == pytest.approx(20_150 + 24 * (2_502 + 70 + 250) + 15_000 + 10_000)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(QUERIES, st.integers(min_value=1, max_value=120))
 def test_the_parts_add_up(queries: int, months: int) -> None:
     for option in FOUR:
         assert sum(option.parts(months, queries).values()) == pytest.approx(option.spent(months, queries))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(QUERIES, QUERIES, st.integers(min_value=0, max_value=120))
 def test_more_queries_never_cost_less(queries: int, more: int, months: int) -> None:
     for option in FOUR:
         assert option.spent(months, queries + more) >= option.spent(months, queries)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(QUERIES, st.integers(min_value=1, max_value=120))
 def test_at_a_break_even_both_cost_the_same_and_the_named_one_is_cheaper_after(queries: int, months: int) -> None:
     by_name = {option.name: option for option in FOUR}

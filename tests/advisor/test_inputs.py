@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.inputs import duration, pace, read_count, read_duration, read_pace, read_style, read_yes
@@ -125,7 +125,6 @@ def test_a_number_beyond_reason_is_not_understood_rather_than_too_large(shape: s
             reader("it", shape.format("9" * 400))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=20))
 def test_no_text_breaks_a_reader(text: str) -> None:
     for reader in (read_pace, read_count, read_duration, read_yes, read_style):
@@ -135,14 +134,12 @@ def test_no_text_breaks_a_reader(text: str) -> None:
             continue
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(min_value=0.01, max_value=4000))
 def test_a_pace_reads_back_as_it_was_written(days: float) -> None:
     read = read_pace("it", pace(days))
     assert read == pytest.approx(days, rel=0.06, abs=0.11 / 24 if days < 1 else 0.06)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(min_value=0, max_value=10**12))
 def test_a_count_reads_back_as_it_was_written(count: int) -> None:
     assert read_count("it", f"{count:,}") == read_count("it", str(count)) == count

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.prices import FILE, Prices, cost, load_prices, money
@@ -39,13 +39,11 @@ def test_the_safe_default_costs_what_rag_costs() -> None:
     assert cost(False, False, 5000, PRICES) == cost(True, False, 5000, PRICES)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.booleans(), st.booleans(), QUERIES, QUERIES)
 def test_more_queries_never_cost_less(retrieve: bool, train: bool, queries: int, more: int) -> None:
     assert cost(retrieve, train, queries + more, PRICES).total >= cost(retrieve, train, queries, PRICES).total
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(QUERIES)
 def test_the_hybrid_costs_both_halves(queries: int) -> None:
     parts = cost(True, False, queries, PRICES).total + cost(False, True, queries, PRICES).total
@@ -61,7 +59,6 @@ def test_money_is_whole_dollars_and_cents_below_one(dollars: float, text: str) -
     assert money(dollars) == text
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(min_value=0, max_value=1e9))
 def test_money_has_one_of_two_forms(dollars: float) -> None:
     assert re.fullmatch(r"\$(0\.\d\d|[1-9]\d{0,2}(,\d{3})*|0)", money(dollars))

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.inputs import STYLES, Inputs
@@ -128,14 +128,12 @@ def test_a_projects_own_threshold_counts() -> None:
     assert advise(few, Thresholds(least=21, preferred=50)).recommendation == DEFAULT
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.integers(min_value=1, max_value=3000))
 def test_more_examples_never_make_training_less_viable(inputs: Inputs, more: int) -> None:
     richer = replace(inputs, examples=inputs.examples + more)
     assert advise(richer).train >= advise(inputs).train
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS)
 def test_a_verdict_is_its_two_halves_and_has_reasons(inputs: Inputs) -> None:
     advice = advise(inputs)
@@ -147,20 +145,17 @@ def test_a_verdict_is_its_two_halves_and_has_reasons(inputs: Inputs) -> None:
     assert not advice.train or inputs.examples >= 100
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.floats(min_value=0.01, max_value=1))
 def test_faster_change_never_drops_retrieval(inputs: Inputs, factor: float) -> None:
     if inputs.changes is not None:
         assert advise(replace(inputs, changes=inputs.changes * factor)).retrieve >= advise(inputs).retrieve
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.none() | st.floats(min_value=0.001, max_value=10))
 def test_a_measured_latency_never_decides_whether_to_train(inputs: Inputs, measured: float | None) -> None:
     assert advise(replace(inputs, measured_latency=measured)).train == advise(inputs).train
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.integers(min_value=0, max_value=10**7))
 def test_volume_never_decides(inputs: Inputs, queries: int) -> None:
     assert advise(replace(inputs, queries=queries)) == advise(inputs)
@@ -196,7 +191,6 @@ def test_the_nearest_change_that_flips_it(inputs: Inputs, name: str, change: str
     assert (found.change, found.to) == (change, to)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS)
 def test_every_input_is_asked_and_a_flip_is_another_recommendation(inputs: Inputs) -> None:
     found = flips(inputs)
@@ -212,7 +206,6 @@ def test_every_input_is_asked_and_a_flip_is_another_recommendation(inputs: Input
     assert advise(inputs).recommendation not in {each.to for each in found}
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.integers(min_value=0, max_value=3000))
 def test_no_number_of_examples_flips_it_but_the_one_told_and_those_beyond(inputs: Inputs, examples: int) -> None:
     now, found = advise(inputs).recommendation, flip(inputs, "training data").to
@@ -221,7 +214,6 @@ def test_no_number_of_examples_flips_it_but_the_one_told_and_those_beyond(inputs
     assert other == (found if found and crossed else now)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(INPUTS, st.floats(min_value=0.001, max_value=20))
 def test_no_latency_flips_it_where_none_is_told(inputs: Inputs, latency: float) -> None:
     if not flip(inputs, "latency requirement").to:

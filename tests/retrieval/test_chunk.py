@@ -35,7 +35,7 @@ def document(text: str, title: str = "T") -> Document:
 
 
 @given(TEXTS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_spans_are_exact_ordered_covering_and_within_the_limit(text):
     chunks = chunk_document(document(text), 16, count)
     assert all(text[c.start : c.end] == c.text and c.text == c.text.strip() != "" for c in chunks)
@@ -48,7 +48,6 @@ def test_spans_are_exact_ordered_covering_and_within_the_limit(text):
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_a_chunk_stays_within_one_section(text):
     spans = [(s.start, s.end) for s in sections(text)]
     for chunk in chunk_document(document(text), 200, count):

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -139,7 +139,6 @@ def test_an_unknown_ref_is_named(repository):
 TEXTS = st.dictionaries(st.sampled_from("abc"), st.text(max_size=4), max_size=3)
 
 
-@settings(deadline=None)  # it writes files
 @given(st.lists(TEXTS, max_size=6))
 def test_a_saved_history_replays_to_the_same_trees(tmp_path_factory, trees):
     made = [Revision(datetime(2026, 1, 1 + i, tzinfo=UTC), files, {}) for i, files in enumerate(trees)]

@@ -249,7 +249,7 @@ JSONISH = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=60), min_size=1, max_size=5), suffix=st.sampled_from(["jsonl", "csv"]))
 def test_arbitrary_bytes_break_no_row_but_their_own(lines: list[bytes], suffix: str) -> None:
     sound = {"jsonl": b'{"prompt": "q", "response": "a"}\n', "csv": b"prompt,response\nq,a\n"}
@@ -264,7 +264,7 @@ def test_arbitrary_bytes_break_no_row_but_their_own(lines: list[bytes], suffix: 
     assert all((row.pair is None) == bool(row.error) for row in rest)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(JSONISH, min_size=1, max_size=4))
 def test_arbitrary_json_is_judged_without_a_traceback(values: list[Any]) -> None:
     write("fuzz.jsonl", CHAT, *values)

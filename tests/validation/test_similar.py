@@ -4,7 +4,7 @@ import random
 from itertools import combinations
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.validation import measure, write_pairs
@@ -20,7 +20,6 @@ def similarity(first: str, second: str) -> float:
     return len(one & other) / len(one | other)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(texts=TEXTS)
 def test_a_few_texts_are_compared_as_if_with_each_other(texts: list[str]) -> None:
     found = near_pairs(texts, 0.9)

@@ -1,7 +1,7 @@
 """The split: by prompt, by seed, and blind to the other rows."""
 
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from validation.split import held_out
@@ -14,7 +14,6 @@ def split(texts: list[str], share: float = 0.1, seed: int = 17) -> list[bool]:
     return held_out(pd.Series(texts, dtype=object), share, seed).tolist()
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(texts=prompts, share=shares)
 def test_equal_prompts_never_straddle(texts: list[str], share: float) -> None:
     sides: dict[str, set[bool]] = {}
@@ -23,7 +22,6 @@ def test_equal_prompts_never_straddle(texts: list[str], share: float) -> None:
     assert all(len(side) == 1 for side in sides.values())
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(texts=prompts, added=prompts, share=shares)
 def test_added_rows_move_no_row_but_the_one_that_stood_in(texts: list[str], added: list[str], share: float) -> None:
     before = split(texts, share)
@@ -32,7 +30,6 @@ def test_added_rows_move_no_row_but_the_one_that_stood_in(texts: list[str], adde
     assert len(moved) <= 1
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(texts=st.lists(st.text(max_size=8), min_size=10, max_size=60), share=shares)
 def test_ten_rows_always_hold_one_out_and_train_on_one(texts: list[str], share: float) -> None:
     out = split(texts, share)
