@@ -38,7 +38,8 @@ def writer(settings: str, first: str) -> None:
     """What the process that is killed does: from commit `first` on, one run each; says where it is."""
     params, embedder = _params(json.loads(settings)), trees.HashEmbedder()
     store = open_store(params.retrieval)
-    store.pointer()
+    if pointer := store.pointer():
+        store.count(pointer.current)  # the store's library is loaded before the first run, or every kill would hit that
     with narrated(type(store)):
         for number in range(int(first), sum(1 for _ in Path("trees").iterdir())):
             print(f"run {number}", flush=True)
