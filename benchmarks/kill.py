@@ -2,8 +2,8 @@
 
     python -m benchmarks.kill [HISTORY] [--kills N] [--swaps N] [--store URL] [--check]
 
-A process replays the history, one run for each commit; it is killed by SIGKILL at a random moment of a run and started
-again at the commit it was on. After each kill the index must be exactly one tree, while a reader asks all the time.
+A process replays the history, one run for each commit; it is killed by SIGKILL in one of MOMENTS, drawn anew each time,
+and started again at the commit it was on. After each kill the index must be exactly one tree, while a reader asks all the time.
 Then four readers ask in a loop while the index is rebuilt with other settings and swapped. Prints one line of JSON.
 """
 
@@ -31,6 +31,8 @@ from retrieval.index import reindex
 from retrieval.search import Retriever
 from retrieval.store import Store, open_store
 
+MOMENTS = ("run", "in begin", "in write", "in seal", "in point")
+MOST_DELAY = 0.02  # seconds after the moment began
 QUESTION = "terms of service for accounts"
 
 
@@ -124,10 +126,9 @@ def kills(history: Path, count: int, settings: dict[str, Any]) -> dict[str, Any]
         commits = number + 1
     params, embedder, pick = _params(settings), trees.HashEmbedder(), random.Random(17)
     expected = [trees.wanted(trees.cut(Path(f"trees/{n}"), 200, embedder)) for n in range(commits)]
-    reindex(_at(params, 0), embedder=embedder)
-    started = time.perf_counter()
-    reindex(_at(params, 1), embedder=embedder)
-    spent, at = time.perf_counter() - started, 2 % commits
+    for number in (0, 1):
+        reindex(_at(params, number), embedder=embedder)
+    at = 2 % commits
     store, faults, done, places = open_store(params.retrieval), trees.Faults(), 0, Counter[str]()
     code = "import sys; from benchmarks.kill import writer; writer(*sys.argv[1:])"
     with asking(params, 1, expected) as told:
@@ -135,10 +136,14 @@ def kills(history: Path, count: int, settings: dict[str, Any]) -> dict[str, Any]
             command = [sys.executable, "-c", code, json.dumps(settings), str(at)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
-                process.stdout.readline()  # the first run begins
-                time.sleep(pick.uniform(0, spent))
+                moment, lines = pick.choice(MOMENTS), []
+                for line in process.stdout:
+                    lines.append(line)
+                    if line.startswith(moment):
+                        break
+                time.sleep(pick.uniform(0, MOST_DELAY))
                 os.kill(process.pid, signal.SIGKILL)
-                said = process.stdout.read().split()
+                said = "".join([*lines, process.stdout.read()]).split()
             ended = [int(number) for word, number in zip(said[::2], said[1::2], strict=False) if word == "end"]
             at = ended[-1] + 1 if ended else at
             if at >= commits:
