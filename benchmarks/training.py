@@ -70,7 +70,7 @@ def _params(packing: bool) -> Params:
     params = load_params()
     quiet = {"epochs": 1, "max_steps": None, "save_steps": 10**6, "packing": packing, "recipe": "sft"}
     if packing:
-        quiet["batch_size"] = max(1, params.training.batch_size // 4)  # rows of max_length tokens, not chats
+        quiet["batch_size"] = 1  # a row of max_length tokens holds several chats
     return params.model_copy(update={"training": params.training.model_copy(update=quiet)})
 
 
@@ -85,8 +85,7 @@ def _plain(model: Any, tokenizer: Any, params: Params, dtype: str, rows: list[An
         args=SFTConfig(
             output_dir=str(work),
             num_train_epochs=1,
-            per_device_train_batch_size=training.batch_size,
-            gradient_accumulation_steps=training.gradient_accumulation,
+            per_device_train_batch_size=training.batch_size * training.gradient_accumulation,
             learning_rate=training.learning_rate,
             bf16=dtype == "bfloat16",
             use_cpu=not gpu,
