@@ -21,6 +21,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once, when bentoml
 
 PROGRAM = Path(__file__).resolve().parents[1]
 ROOMS = ("contracts", "retrieval", "assistant")
+LEFT_OUT = ("git_history.py", "pasts.py")  # of retrieval/: a service audits nothing, and carries no DVC
 SERVING = ("__init__.py", "service.py", "guard.py", "page.html", "requirements.lock")
 SERVICE = "serving.service:service"
 
@@ -28,7 +29,8 @@ SERVICE = "serving.service:service"
 def program_files() -> Iterator[Path]:
     """The files of this program that a Bento holds, relative to `PROGRAM`."""
     for room in ROOMS:
-        yield from sorted(p.relative_to(PROGRAM) for p in (PROGRAM / room).glob("*.py"))
+        files = (path for path in (PROGRAM / room).glob("*.py") if path.name not in LEFT_OUT)
+        yield from sorted(path.relative_to(PROGRAM) for path in files)
     yield from (Path("serving") / name for name in SERVING)
 
 

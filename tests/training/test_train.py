@@ -219,14 +219,25 @@ def test_exports_are_read_back_and_compared(project: Path, write_params: Any) ->
     assert (project / "elsewhere/export.json").is_file()
 
 
-def test_an_export_that_says_something_else_is_not_written(project: Path, write_params: Any) -> None:
+def test_an_export_that_says_something_else_is_not_written(
+    project: Path, write_params: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    import training.export
     from training.stages import export, merge, train
 
-    params = write_params(merge={"exports": {"bfloat16": 0.9, "nf4": 1.0, "gguf": 0.9}}, max_steps=2)
+    def another_model(merged: Path, out: Path) -> None:
+        model = AutoModelForCausalLM.from_pretrained(merged)
+        model.model.norm.weight.data.neg_()  # every logit changes its sign
+        model.save_pretrained(out)
+
+    params = write_params(max_steps=2)
     train(params, "support")
     merge(params, "support")
-    with pytest.raises(ModelError, match=r"merge.exports.nf4 is 1.0\), so .* was not written"):
-        export(params, "support", "nf4", None)
+    monkeypatch.setattr(training.export, "_bfloat16", another_model)
+    with pytest.raises(ModelError, match=r"merge.exports.bfloat16 is 0.95\), so .* was not written"):
+        export(params, "support", "bfloat16", None)
     assert not list((paths.EXPORTS / "support").iterdir())
 
 
