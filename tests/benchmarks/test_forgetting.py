@@ -40,6 +40,7 @@ def spoil(arguments: list[str]) -> None:
     model.save_pretrained(merged)
 
 
+@pytest.mark.slow
 def test_a_model_that_forgot_nothing_passes(project: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert forgetting.main([*project, "--limit", "20"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -49,6 +50,7 @@ def test_a_model_that_forgot_nothing_passes(project: list[str], capsys: pytest.C
     assert found["windows"] > 2
 
 
+@pytest.mark.slow
 def test_a_model_that_forgot_fails_the_check(project: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     spoil(project)
     assert forgetting.main([*project, "--limit", "5"]) == 0

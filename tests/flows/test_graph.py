@@ -37,6 +37,7 @@ def test_stages_come_after_what_they_need_whatever_their_place_in_the_file(mini:
     assert graph.stages() == ["base", "train@support", "train@sales", "package"]
 
 
+@pytest.mark.slow
 def test_stage_by_stage_does_the_work_of_dvc_repro_and_leaves_nothing_to_do(mini: Path) -> None:
     assert _run_all() == ["base", "train@support", "package"]
     with Repo() as repo:
@@ -113,6 +114,7 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
+@pytest.mark.slow
 def test_an_interrupted_stage_ends_with_all_it_started_and_the_next_run_is_clean(
     mini: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool
 ) -> None:

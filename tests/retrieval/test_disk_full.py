@@ -47,6 +47,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.parametrize("place", ["small", str(paths.EMBEDDINGS)], ids=["the store", "the embedding cache"])
+@pytest.mark.slow
 def test_a_full_disk_is_one_message_the_old_answers_stay_and_the_next_run_converges(tmp_path: Path, place: str) -> None:
     unshare = [shutil.which("unshare") or "unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     small, docs = tmp_path / place, tmp_path / "docs"

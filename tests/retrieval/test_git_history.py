@@ -236,6 +236,7 @@ def test_the_stage_keeps_to_the_stored_history_and_says_the_same_twice(repositor
     assert (verdict.documents[0].volatile, verdict.sources[0].history) == (True, "none")
 
 
+@pytest.mark.slow
 def test_a_folder_under_dvc_is_judged_by_its_pointers(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
 

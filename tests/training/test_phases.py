@@ -90,6 +90,7 @@ def test_packed_chats_are_blind_to_each_other(project: Path, write_params: Any) 
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_preferences_are_learnt(project: Path, write_params: Any) -> None:
     from training.stages import merge, train
 
@@ -104,6 +105,7 @@ def test_preferences_are_learnt(project: Path, write_params: Any) -> None:
     assert merge(write_params(recipe="dpo"), "support").difference_from_base > 0.01
 
 
+@pytest.mark.slow
 def test_preferences_follow_chats_on_the_same_adapter(
     project: Path, write_params: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_it_learns_and_the_merge_is_proved(project: Path, write_params: Any) -> 
     assert "| `lora.rank` | 16 |" in card
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_with_the_same_loss(
     project: Path, monkeypatch: pytest.MonkeyPatch, write_params: Any
 ) -> None:
@@ -202,6 +203,7 @@ def test_an_adapter_that_is_not_this_bases_is_not_merged(
         merge(params, "support")
 
 
+@pytest.mark.slow
 def test_exports_are_read_back_and_compared(project: Path, write_params: Any) -> None:
     from training.stages import export, merge, train
 
@@ -241,6 +243,7 @@ def test_an_export_that_says_something_else_is_not_written(
     assert not list((paths.EXPORTS / "support").iterdir())
 
 
+@pytest.mark.slow
 def test_gguf_without_its_converter_names_the_way_out(
     project: Path, write_params: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import random
 from itertools import combinations
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ def test_a_typo_is_found_in_a_crowd_from_one_template() -> None:
     assert typos.items() <= set(zip(found["left"], found["right"], strict=True))
 
 
+@pytest.mark.slow
 def test_planted_defects_are_caught_and_rules_written_row_by_row_find_the_same(
     tmp_path: Path, word_tokenizer: Path
 ) -> None:
