@@ -1,7 +1,8 @@
 """Will it fit? Memory and disk of a run, estimated before it starts, with the arithmetic shown.
 
 The terms follow "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198) for activations and QLoRA
-(arXiv 2305.14314) for weights; they are upper estimates, within about a third of what was measured (docs/training.md).
+(arXiv 2305.14314) for weights. They are rough: what libraries and the allocator take comes on top, and they were not
+calibrated on a GPU.
 """
 
 from dataclasses import dataclass

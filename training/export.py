@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from contracts.errors import ModelError
 from contracts.files import require_disk, write_json
@@ -16,6 +16,7 @@ from contracts.pairs import Pair
 from contracts.params import Params
 from contracts.verdicts import ExportRecord
 from training import proof
+from training.backends import nf4
 
 Kind = Literal["bfloat16", "nf4", "gguf"]
 EXPORT_RECORD = "export.json"
@@ -71,20 +72,14 @@ def _bfloat16(merged: Path, out: Path) -> None:
 
 
 def _nf4(merged: Path, out: Path) -> None:
-    _load_nf4(merged).save_pretrained(out)
-
-
-def _load_nf4(folder: Path) -> Any:
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.float32,
+    model = AutoModelForCausalLM.from_pretrained(
+        merged,
+        dtype=torch.float32,
+        quantization_config=nf4(torch.float32),
+        device_map={"": 0 if torch.cuda.is_available() else "cpu"},
+        trust_remote_code=False,
     )
-    device = 0 if torch.cuda.is_available() else "cpu"
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, quantization_config=settings, device_map={"": device}, trust_remote_code=False
-    )
+    model.save_pretrained(out)
 
 
 def _gguf(merged: Path, out: Path) -> None:

@@ -178,7 +178,7 @@ def fit(model: Any, build: Callable[[], Any], training: Training, work: Path, wa
         raise
     seconds = time.perf_counter() - started
     state = trainer.state
-    resumed = int(checkpoint.name.rsplit("-", 1)[1]) / state.global_step if checkpoint else 0.0
+    resumed = _step(checkpoint) / state.global_step if checkpoint else 0.0
     kept = state.global_step
     if watch.stopped:
         kept = state.best_global_step
@@ -221,10 +221,14 @@ def _done_before(model: Any, work: Path) -> Fitted | None:
 def _last_checkpoint(work: Path) -> Path | None:
     """The newest checkpoint that was written whole (the trainer's state is its last file)."""
     whole = [p for p in work.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
-    newest = max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
+    newest = max(whole, key=_step, default=None)
     if newest:
-        print(f"resuming at step {newest.name.rsplit('-', 1)[1]}", flush=True)
+        print(f"resuming at step {_step(newest)}", flush=True)
     return newest
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def _dataset(rows: list[Encoded]) -> Dataset:

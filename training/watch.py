@@ -61,7 +61,7 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step >= state.max_steps and args.eval_strategy != "no":
-            control.should_evaluate = True  # the last step competes for the best one, too
+            control.should_evaluate = True  # the record tells the held-out loss of the last step
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **_: Any
